@@ -1,0 +1,252 @@
+"""Every `ENF-xxxx` code, once, with the page `enforcer explain` prints for it.
+
+Codes are wire format: never renamed, never reused.
+"""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """A stable name for one outcome; the text after it may change, it may not."""
+
+    ALLOWED = "ENF-1000"
+    UNSIGNED = "ENF-1001"
+    NO_STATEMENT = "ENF-1002"
+    SIGNATURE_INVALID = "ENF-1003"
+    WRONG_SIGNER = "ENF-1004"
+    SIGNATURE_EXPIRED = "ENF-1005"
+    CERTIFICATE_NOT_VALID = "ENF-1006"
+    REVOCATION_UNKNOWN = "ENF-1007"
+    NOT_SUPPORTED = "ENF-1008"
+    WRONG_CONTENT = "ENF-1009"
+    SKIPPED = "ENF-1010"
+    METADATA_MISSING = "ENF-1011"
+
+    NO_RECORD = "ENF-1101"
+    NO_IMAGE = "ENF-1102"
+    ROOTFS_MISMATCH = "ENF-1103"
+    CONTENT_TAMPERED = "ENF-1104"
+    CONTENT_MISSING = "ENF-1105"
+    BUILD_REFUSED = "ENF-1106"
+    ENGINE_UNKNOWN = "ENF-1107"
+    ENGINE_UNREACHABLE = "ENF-1108"
+    REFERENCE_INVALID = "ENF-1109"
+    INPUT_MALFORMED = "ENF-1110"
+    BUILD_ALLOWED = "ENF-1111"
+
+    POLICY_MISSING = "ENF-1201"
+    POLICY_INVALID = "ENF-1202"
+    TRUST_STORE_MISSING = "ENF-1203"
+    TRUST_STORE_INVALID = "ENF-1204"
+    FILE_NOT_TRUSTED = "ENF-1205"
+    LEVEL_NOT_ALLOWED = "ENF-1206"
+    SETTINGS_INVALID = "ENF-1207"
+    KEY_INVALID = "ENF-1208"
+
+    DEADLINE = "ENF-1301"
+    TOO_MANY_SIGNATURES = "ENF-1302"
+    TOO_LARGE = "ENF-1303"
+    BUSY = "ENF-1304"
+
+    CACHE_CORRUPT = "ENF-1401"
+    CACHE_UNAVAILABLE = "ENF-1402"
+    AUDIT_UNAVAILABLE = "ENF-1403"
+
+    GATE_UNREACHABLE = "ENF-1601"
+    GATE_SILENT = "ENF-1602"
+    GATE_UNTRUSTED_PEER = "ENF-1603"
+    GATE_GARBLED = "ENF-1604"
+    GATE_BROKEN = "ENF-1605"
+
+    INTERNAL = "ENF-1901"
+
+
+# code -> (what it means, what to do). One line each: `explain` wraps them.
+PAGES: dict[Code, tuple[str, str]] = {
+    Code.ALLOWED: (
+        "At least one signature satisfies the statement for this image.",
+        "Nothing to do.",
+    ),
+    Code.UNSIGNED: (
+        "The signature cache holds no signature about this image.",
+        "Sign it (`enforcer sign`) or import its signatures (`enforcer cache "
+        "import`). A rebuilt image is other content and needs a new signature.",
+    ),
+    Code.NO_STATEMENT: (
+        "No statement of the trust policy covers the name of this image.",
+        "Add the repository to the registryScopes of a statement. Names without "
+        "a registry are judged under `local/NAME`.",
+    ),
+    Code.SIGNATURE_INVALID: (
+        "A signature was found, but it is malformed, does not verify, or its "
+        "certificate chain breaks a rule of the Notary Project specification.",
+        "Sign the image again and import the new signature.",
+    ),
+    Code.WRONG_SIGNER: (
+        "A valid signature was found, but not by anyone this statement trusts.",
+        "Have a trusted signer sign the image, or add the signer's CA with "
+        "`enforcer trust add` if it should be trusted.",
+    ),
+    Code.SIGNATURE_EXPIRED: (
+        "The signer limited the life of this signature, and it is over.",
+        "Sign the image again.",
+    ),
+    Code.CERTIFICATE_NOT_VALID: (
+        "A certificate of the signer is not valid at this time.",
+        "Check this host's clock; otherwise sign again with a current certificate.",
+    ),
+    Code.REVOCATION_UNKNOWN: (
+        "The signer's certificate names a revocation list or responder, and this "
+        "host holds no evidence from it.",
+        "This version cannot use revocation evidence yet: sign with a certificate "
+        "without revocation pointers, or lower `revocation` to log for the statement.",
+    ),
+    Code.NOT_SUPPORTED: (
+        "The signature needs something of the specification that this version "
+        "does not do. What is not understood is refused.",
+        "The message names the part. Sign without it, or upgrade enforcer.",
+    ),
+    Code.WRONG_CONTENT: (
+        "The signature is about other content than the image that would run.",
+        "A signature belongs to content, not to a name: sign this image.",
+    ),
+    Code.SKIPPED: (
+        "The policy statement says `skip`: nothing was verified.",
+        "Use another level unless this is intended.",
+    ),
+    Code.METADATA_MISSING: (
+        "The signature lacks user metadata that was asked for.",
+        "Sign again with that metadata, or ask for other metadata.",
+    ),
+    Code.NO_RECORD: (
+        "The engine has no record of this container, so its image is unknown.",
+        "Start containers through Docker, containerd or CRI. No record is a denial.",
+    ),
+    Code.NO_IMAGE: (
+        "The container was made from a bare root file system, not from an image.",
+        "Build an image and sign it.",
+    ),
+    Code.ROOTFS_MISMATCH: (
+        "The container's root file system is not the one of the image its record "
+        "names, usually because the tag was moved after the container was created.",
+        "Create the container again from the image you mean.",
+    ),
+    Code.CONTENT_TAMPERED: (
+        "A manifest or configuration on disk no longer has the digest it had.",
+        "Remove the image and pull or load it again. Suspect the disk, or somebody.",
+    ),
+    Code.CONTENT_MISSING: (
+        "A manifest or configuration that is needed to judge is not on this host.",
+        "Pull or load the image again, or import its manifest with its signatures.",
+    ),
+    Code.BUILD_REFUSED: (
+        "This is a RUN step of an image build, and builds are denied on this host.",
+        "Build elsewhere, or set `builds: allow` in enforcer.yaml.",
+    ),
+    Code.ENGINE_UNKNOWN: (
+        "The start came from an engine that enforcer.yaml does not list.",
+        "Add the engine to `engines`.",
+    ),
+    Code.ENGINE_UNREACHABLE: (
+        "The engine that holds the container's record did not answer.",
+        "Check that the engine runs and that its socket in enforcer.yaml is right.",
+    ),
+    Code.REFERENCE_INVALID: (
+        "The image reference is not one, or hides characters.",
+        "Use registry/repository:tag in plain ASCII.",
+    ),
+    Code.INPUT_MALFORMED: (
+        "Bytes do not have the shape their specification asks for.",
+        "The message names what and where.",
+    ),
+    Code.BUILD_ALLOWED: (
+        "A RUN step of an image build was let through, as `builds: allow` says.",
+        "Nothing to do; what is built still needs a signature to run.",
+    ),
+    Code.POLICY_MISSING: (
+        "This host has no trust policy, so nothing is trusted.",
+        "Set `notationConfig: DIR` in enforcer.yaml and put trustpolicy.json there.",
+    ),
+    Code.POLICY_INVALID: (
+        "The trust policy cannot be used as it is.",
+        "Mend what the message names, then `systemctl reload enforcer`.",
+    ),
+    Code.TRUST_STORE_MISSING: (
+        "A trust store that the policy names is missing or empty.",
+        "Add a certificate with `enforcer trust add`.",
+    ),
+    Code.TRUST_STORE_INVALID: (
+        "A file in a trust store is not a certificate that may stand there.",
+        "Remove or replace the file the message names.",
+    ),
+    Code.FILE_NOT_TRUSTED: (
+        "A file or folder that rules this host can be changed by somebody else.",
+        "Give it to root and take write permission from group and others.",
+    ),
+    Code.LEVEL_NOT_ALLOWED: (
+        "The statement's verification level is laxer than strict.",
+        "Use strict, or name the level in `notation.allowLevels` in enforcer.yaml.",
+    ),
+    Code.SETTINGS_INVALID: (
+        "enforcer.yaml cannot be used as it is.",
+        "Mend every line the message names.",
+    ),
+    Code.KEY_INVALID: (
+        "A signing key or certificate chain cannot be used.",
+        "The message names what the specification asks for.",
+    ),
+    Code.DEADLINE: (
+        "The decision took longer than `deadlineSeconds`.",
+        "Look at the host's load and disk; the next start is judged anew.",
+    ),
+    Code.TOO_MANY_SIGNATURES: (
+        "More signatures are cached for this image than one decision may look at, "
+        "and none of those looked at was good enough.",
+        "Remove the useless ones with `enforcer cache remove`.",
+    ),
+    Code.TOO_LARGE: (
+        "Something is larger than its limit.",
+        "The message names what and the limit.",
+    ),
+    Code.BUSY: (
+        "More starts are being judged at once than this daemon takes.",
+        "Try again; look at what starts so many containers.",
+    ),
+    Code.CACHE_CORRUPT: (
+        "A cached file does not have the content its name promises.",
+        "Run `enforcer cache fsck --repair`, then import what was lost.",
+    ),
+    Code.CACHE_UNAVAILABLE: (
+        "The signature cache cannot be read or written.",
+        "Check the folder, its owner and the disk.",
+    ),
+    Code.AUDIT_UNAVAILABLE: (
+        "The decision could not be written to the audit log. What cannot be "
+        "recorded is not allowed.",
+        "Free disk space and check the folder of the audit log.",
+    ),
+    Code.GATE_UNREACHABLE: (
+        "The gate could not reach enforcerd, and without an answer nothing starts.",
+        "systemctl status enforcer; systemctl restart enforcer",
+    ),
+    Code.GATE_SILENT: (
+        "enforcerd did not answer in time, and without an answer nothing starts.",
+        "systemctl restart enforcer",
+    ),
+    Code.GATE_UNTRUSTED_PEER: (
+        "What listens on enforcerd's socket is not run by root.",
+        "Find out who made that socket; then systemctl restart enforcer.socket",
+    ),
+    Code.GATE_GARBLED: (
+        "The answer on enforcerd's socket made no sense.",
+        "systemctl restart enforcer; check that gate and daemon are one version.",
+    ),
+    Code.GATE_BROKEN: (
+        "The gate could not run its own question.",
+        "Install enforcer again.",
+    ),
+    Code.INTERNAL: (
+        "enforcer made a mistake. The start was refused.",
+        "Please report it with the daemon's log.",
+    ),
+}
