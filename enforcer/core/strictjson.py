@@ -67,9 +67,7 @@ def require_object(
         MalformedError: Not an object, or a look-alike member name.
     """
     if not isinstance(value, dict):
-        raise MalformedError(
-            f"{what} is not a JSON object", remedy="Expected { … }."
-        )
+        raise MalformedError(f"{what} is not a JSON object", remedy="Expected { … }.")
     folded = {_fold(name): name for name in known}
     for name in value:
         expected = folded.get(_fold(name))

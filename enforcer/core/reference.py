@@ -1,0 +1,98 @@
+"""Image references: read and normalise them, and spell them as policy scopes.
+
+The grammar is the distribution project's (reference.go): `[host/]path[:tag][@digest]`.
+A first part is a host if it has a dot, a colon or an upper-case letter, or is
+`localhost`; Docker and containerd agree on that.
+"""
+
+import re
+from dataclasses import dataclass
+
+from enforcer.core.codes import Code
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError, MalformedError, clip
+
+MAX_REFERENCE = 512  # 255 for the repository, 128 for the tag, a sha512 digest
+
+DEFAULT_HOST = "docker.io"
+LOCAL_HOST = "local"  # scopes of images that no registry is known for
+
+_PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_PATH_PART}(?:/{_PATH_PART})*")
+_HOST_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = re.compile(
+    rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?"
+)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+class InvalidReferenceError(EnforcerError):
+    """Text that is no image reference."""
+
+    default_code = Code.REFERENCE_INVALID
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A checked reference. `host` is "" where none was written."""
+
+    text: str
+    host: str
+    path: str
+    tag: str
+    digest: Digest | None
+
+    def repository(self, *, local: bool) -> str:
+        """Return the repository as policy scopes spell it, without tag and digest.
+
+        A name without a host is `local/NAME` where `local` says that no registry is
+        known for it, and Docker Hub's otherwise (design section 6). The host a
+        person wrote is kept, except that Docker Hub's old name is its new one.
+        """
+        host = DEFAULT_HOST if self.host == "index.docker.io" else self.host
+        if not host:
+            host = LOCAL_HOST if local else DEFAULT_HOST
+        if host == DEFAULT_HOST and "/" not in self.path:
+            return f"{host}/library/{self.path}"
+        return f"{host}/{self.path}"
+
+
+def parse_reference(text: str) -> Reference:
+    """Read a reference as Docker and containerd do.
+
+    Raises:
+        InvalidReferenceError: Not a reference; the message shows it escaped.
+    """
+    if len(text) > MAX_REFERENCE:
+        raise _wrong(text, f"is longer than {MAX_REFERENCE} characters")
+    rest, at, digest_text = text.partition("@")
+    digest = None
+    if at:
+        try:
+            digest = Digest.parse(digest_text)
+        except MalformedError as error:
+            raise _wrong(text, "has a digest that is none") from error
+    host, path = _split_host(rest)
+    name, colon, tag = path.partition(":")
+    if colon and not _TAG.fullmatch(tag):
+        raise _wrong(text, "has a tag that is none")
+    if not _PATH.fullmatch(name):
+        raise _wrong(text, "is not a lower-case repository name")
+    if host and not _HOST.fullmatch(host):
+        raise _wrong(text, "has a registry that is no host name")
+    return Reference(text, host, name, tag, digest)
+
+
+def _split_host(text: str) -> tuple[str, str]:
+    first, slash, rest = text.partition("/")
+    is_host = "." in first or ":" in first or first == "localhost"
+    if slash and (is_host or first != first.lower()):
+        return first, rest
+    return "", text
+
+
+def _wrong(text: str, why: str) -> InvalidReferenceError:
+    return InvalidReferenceError(
+        f'"{clip(text)}" {why}',
+        remedy="Expected [registry/]repository[:tag][@digest] in plain ASCII.",
+    )

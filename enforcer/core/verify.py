@@ -1,0 +1,126 @@
+"""One signature, every check, in order, at a given time.
+
+The order is that of facts/notary.md section 8: what is not authenticated never causes
+work outside. Whatever is wrong with a signature becomes a finding, not an exception.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from enforcer.core.codes import Code
+from enforcer.core.descriptor import Descriptor
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.findings import Action, Check, Finding, Result, SignatureReport
+from enforcer.core.identity import subject_text
+from enforcer.core.notary import (
+    Opened,
+    Outcome,
+    Question,
+    RefusedError,
+    ask_authenticity,
+    ask_expiry,
+    ask_metadata,
+    ask_revocation,
+    ask_timestamp,
+    failed,
+    open_signature,
+    passed,
+    read_envelope,
+)
+from enforcer.core.signature_manifest import COSE_MEDIA_TYPE, JWS_MEDIA_TYPE
+from enforcer.core.statement import Statement
+from enforcer.core.truststore import TrustStores
+
+_FORMATS = {JWS_MEDIA_TYPE: "jws", COSE_MEDIA_TYPE: "cose"}
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+# After integrity, in this order. An enforced one that does not pass ends it.
+_QUESTIONS: tuple[tuple[Check, Callable[[Question], Outcome]], ...] = (
+    (Check.AUTHENTICITY, ask_authenticity),
+    (Check.EXPIRY, ask_expiry),
+    (Check.TIMESTAMP, ask_timestamp),
+    (Check.REVOCATION, ask_revocation),
+    (Check.METADATA, ask_metadata),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSignature:
+    """Untrusted bytes from a source.
+
+    `digest` is the envelope's; `media_type` is what the signature manifest's layer
+    says.
+    """
+
+    digest: Digest
+    media_type: str
+    envelope: bytes
+
+
+def verify_signature(
+    signature: StoredSignature,
+    subjects: Sequence[Descriptor],
+    statement: Statement,
+    stores: TrustStores,
+    at: datetime,
+    user_metadata: Mapping[str, str] = _NO_METADATA,
+) -> SignatureReport:
+    """Return a finding for every check of one signature.
+
+    The signature may be about any one of `subjects`; `at` is aware. Under level
+    skip nothing is verified, and the report never counts as an accepted one.
+    """
+    if statement.level.is_skip:
+        return _report(signature, "", _skipped())
+    signer, integrity, opened = _open(signature, subjects)
+    findings = [_finding(Check.INTEGRITY, Action.ENFORCE, integrity)]
+    for check, ask in _QUESTIONS:
+        action = statement.level.action(check)
+        blocking = next((f for f in findings if f.blocks), None)
+        if opened is None or blocking:
+            code = blocking.code if blocking else Code.INTERNAL
+            outcome = Outcome(Result.NOT_RUN, code, "an earlier check did not pass")
+        elif action is Action.SKIP:
+            outcome = Outcome(Result.NOT_RUN, Code.SKIPPED, "the policy skips this")
+        else:
+            outcome = ask(Question(opened, statement, stores, at, user_metadata))
+        findings.append(_finding(check, action, outcome))
+    return _report(signature, signer, tuple(findings))
+
+
+def _open(
+    signature: StoredSignature, subjects: Sequence[Descriptor]
+) -> tuple[str, Outcome, Opened | None]:
+    """Answer the integrity check; the signer's name is a claim where it failed."""
+    signer = ""
+    try:
+        envelope, chain = read_envelope(signature.media_type, signature.envelope)
+        signer = subject_text(chain.leaf.subject)
+        opened = open_signature(envelope, chain, subjects)
+    except RefusedError as error:
+        return signer, Outcome(error.result, error.code, error.what), None
+    except EnforcerError as error:
+        return signer, failed(error.code, error.what), None
+    return signer, passed(f"signed {opened.payload.target.digest.short}"), opened
+
+
+def _skipped() -> tuple[Finding, ...]:
+    """Every check not run; integrity blocks, so that nobody counts this report."""
+    outcome = Outcome(Result.NOT_RUN, Code.SKIPPED, "the policy skips verification")
+    later = (_finding(check, Action.SKIP, outcome) for check, _ in _QUESTIONS)
+    return (_finding(Check.INTEGRITY, Action.ENFORCE, outcome), *later)
+
+
+def _finding(check: Check, action: Action, outcome: Outcome) -> Finding:
+    return Finding(check, outcome.result, action, outcome.code, outcome.because)
+
+
+def _report(
+    signature: StoredSignature, signer: str, findings: tuple[Finding, ...]
+) -> SignatureReport:
+    media_type = signature.media_type
+    format_ = _FORMATS.get(media_type) or clip(media_type, limit=80)
+    return SignatureReport(signature.digest, format_, signer, findings)

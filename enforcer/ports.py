@@ -1,0 +1,129 @@
+"""What admission needs from the outside world, and how it may fail.
+
+Every implementation raises `EnforcerError` and nothing else; whatever else comes
+out is a mistake, and admission refuses on it.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from enforcer.core.codes import Code
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError
+from enforcer.core.policy import TrustPolicy
+from enforcer.core.record import DecisionRecord
+from enforcer.core.subject import Claim, Content
+from enforcer.core.truststore import TrustStores
+from enforcer.core.verify import StoredSignature
+
+
+class EngineError(EnforcerError):
+    """An engine's records do not say what would run."""
+
+    default_code = Code.NO_RECORD
+
+
+class CacheError(EnforcerError):
+    """The signature cache cannot be read, or holds something else than it should."""
+
+    default_code = Code.CACHE_UNAVAILABLE
+
+
+class AuditError(EnforcerError):
+    """A decision could not be recorded."""
+
+    default_code = Code.AUDIT_UNAVAILABLE
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRef:
+    """A container an OCI runtime is about to create, as the gate was called.
+
+    Paths are absolute. `peer_pid` is the asking process, from the kernel; 0 where
+    it is not known.
+    """
+
+    id: str
+    bundle: str
+    runtime_root: str
+    command: str
+    peer_pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRequest:
+    """May this start? Either a container, or a name with the digest it stands for."""
+
+    asked_by: str
+    reference: str = ""
+    untrusted_digest: str = ""
+    container: ContainerRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildStep:
+    """Not a container but a RUN step of an image build: it has no image to judge."""
+
+    shown: str
+
+
+class Engines(Protocol):
+    """The engines on this host, through what they keep on disk and their records."""
+
+    def resolve(self, container: ContainerRef) -> Claim | BuildStep:
+        """Say what would run. Raises EngineError; no record is an error."""
+
+
+class SignatureCache(Protocol):
+    """Signatures and manifests kept on this host. Every byte returned was re-hashed."""
+
+    def manifest(self, digest: Digest) -> Content | None:
+        """Return a manifest or index by its own digest, or None."""
+
+    def manifests_about(
+        self, config: Digest, manifests: Collection[Digest]
+    ) -> Sequence[Content]:
+        """Return manifests naming `config`; indexes listing those or `manifests`."""
+
+    def signatures_about(
+        self, targets: Collection[Digest], *, trusted: Collection[Digest], limit: int
+    ) -> tuple[Sequence[StoredSignature], bool]:
+        """Return at most `limit` signatures, and whether there are more.
+
+        Those whose chain holds a certificate in `trusted` (digests of DER) come
+        first, then by digest: the order is the same at every call.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """A policy with the trust stores it names, loaded together."""
+
+    policy: TrustPolicy
+    stores: TrustStores
+
+
+class PolicySource(Protocol):
+    """The host's policy, loaded and checked."""
+
+    def current(self) -> PolicyInForce:
+        """Return the policy in force. Raises EnforcerError where there is none."""
+
+
+class AuditLog(Protocol):
+    """Where decisions are written down."""
+
+    def append(self, record: DecisionRecord) -> None:
+        """Keep the record durably before returning, or raise AuditError."""
+
+
+class Clock(Protocol):
+    """Tells the time, so that tests can too."""
+
+    def now(self) -> datetime:
+        """Return the current time, aware, in UTC."""
+
+    def new_id(self) -> str:
+        """Return a name for a decision: unique, sortable by time, safe anywhere."""
