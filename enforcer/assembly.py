@@ -1,0 +1,63 @@
+"""Settings into the objects that judge, for the daemon and for the command line."""
+
+from dataclasses import dataclass
+
+from enforcer.admission import Admission, HostRules
+from enforcer.audit.clock import HostClock
+from enforcer.audit.log import FileAuditLog
+from enforcer.settings import Settings
+from enforcer.sources.cache import DiskCache
+from enforcer.sources.engines import HostEngines
+from enforcer.sources.trust_files import NotationFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where this host's bytes come from. Nothing is opened until it is asked."""
+
+    policy: NotationFolder
+    cache: DiskCache
+    engines: HostEngines
+
+
+def assemble(settings: Settings) -> Host:
+    """Build the sources that enforcer.yaml names."""
+    return Host(
+        NotationFolder(settings.notation_config),
+        DiskCache(settings.cache_dir),
+        HostEngines([(e.kind, e.socket, e.root, e.state) for e in settings.engines]),
+    )
+
+
+def admission(host: Host, settings: Settings) -> Admission:
+    """Build the story over a host's sources, with its audit log."""
+    return Admission(
+        rules=host_rules(settings),
+        engines=host.engines,
+        cache=host.cache,
+        policy=host.policy,
+        audit=FileAuditLog(settings.log_dir),
+        clock=HostClock(),
+    )
+
+
+def host_rules(settings: Settings) -> HostRules:
+    """Return what enforcer.yaml says about judging."""
+    return HostRules(
+        mode=settings.mode,
+        builds_allowed=settings.builds == "allow",
+        allowed_levels=frozenset(settings.allow_levels),
+    )
+
+
+def laxities(settings: Settings) -> tuple[str, ...]:
+    """Name everything that makes this host laxer than it could be."""
+    found = []
+    if settings.mode == "monitor":
+        found.append("mode: monitor - nothing is refused, denials are only recorded")
+    if settings.builds == "allow":
+        found.append("builds: allow - RUN steps of image builds are not judged")
+    if settings.allow_levels:
+        levels = ", ".join(settings.allow_levels)
+        found.append(f"notation.allowLevels: {levels} - weaker statements count")
+    return tuple(found)

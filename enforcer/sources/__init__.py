@@ -1,0 +1,1 @@
+"""Where bytes come from. What a source returns was hashed, and is never believed."""

@@ -1,0 +1,76 @@
+"""Signatures an artifact carries with it, judged without the host's cache."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.digest import Digest
+from enforcer.core.image import Index, parse_manifest_or_index
+from enforcer.core.signature_manifest import parse_signature_manifest
+from enforcer.core.subject import Content
+from enforcer.core.verify import StoredSignature
+from enforcer.ports import SignatureCache
+
+
+class CarriedSignatures:
+    """What was collected from one layout, as a signature cache in memory."""
+
+    def __init__(
+        self, items: Iterable[Collected], *, also: SignatureCache | None = None
+    ) -> None:
+        """Take what a layout holds; `also` is asked for more signatures after that."""
+        self._also = also
+        self.refused: list[Refused] = []
+        self._contents: dict[Digest, Content] = {}
+        self._signatures: dict[Digest, list[StoredSignature]] = {}
+        for item in items:
+            if isinstance(item, Refused):
+                self.refused.append(item)
+            elif isinstance(item, SignatureFile):
+                self._add(item)
+            else:
+                self._contents[item.descriptor.digest] = item
+
+    def manifest(self, digest: Digest) -> Content | None:
+        """Return a manifest or index by its own digest; see `ports`."""
+        return self._contents.get(digest)
+
+    def manifests_about(
+        self, config: Digest, manifests: Collection[Digest]
+    ) -> Sequence[Content]:
+        """Return everything carried that may concern the image; see `ports`."""
+        parsed = {c: parse_manifest_or_index(c.raw) for c in self._contents.values()}
+        naming = [
+            content
+            for content, found in parsed.items()
+            if not isinstance(found, Index) and found.config.digest == config
+        ]
+        wanted = {*manifests, *(content.descriptor.digest for content in naming)}
+        listing = [
+            content
+            for content, found in parsed.items()
+            if isinstance(found, Index)
+            and any(entry.manifest.digest in wanted for entry in found.entries)
+        ]
+        return [*naming, *listing]
+
+    def signatures_about(
+        self, targets: Collection[Digest], *, trusted: Collection[Digest], limit: int
+    ) -> tuple[Sequence[StoredSignature], bool]:
+        """Return signatures by digest; see `ports`."""
+        found = {s for target in targets for s in self._signatures.get(target, ())}
+        ordered = sorted(found, key=lambda signature: signature.digest)
+        more = False
+        if self._also:
+            others, more = self._also.signatures_about(
+                targets, trusted=trusted, limit=limit
+            )
+            ordered += [signature for signature in others if signature not in found]
+        return ordered[:limit], more or len(ordered) > limit
+
+    def _add(self, item: SignatureFile) -> None:
+        parsed = parse_signature_manifest(item.manifest)
+        if parsed is not None:
+            signature = StoredSignature(
+                parsed.envelope.digest, parsed.envelope.media_type, item.envelope
+            )
+            self._signatures.setdefault(parsed.subject.digest, []).append(signature)

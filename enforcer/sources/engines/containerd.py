@@ -1,0 +1,322 @@
+"""containerd: records over its socket, blobs from its content store on disk."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+
+from enforcer.core.codes import Code
+from enforcer.core.descriptor import Descriptor
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.image import (
+    MAX_CONFIG_BYTES,
+    MAX_MANIFEST_BYTES,
+    Index,
+    Manifest,
+    Platform,
+    parse_config,
+    parse_manifest_or_index,
+)
+from enforcer.core.reference import parse_reference
+from enforcer.core.strictjson import parse_json, require_object, require_text
+from enforcer.core.subject import Claim, Content, ImageName, select_manifest
+from enforcer.files import FileMissingError, read_file
+from enforcer.ports import ContainerRef, EngineError
+from enforcer.sources.engines.bundle import (
+    OverlayMount,
+    mounted_at,
+    overlay_of,
+    root_path,
+)
+from enforcer.sources.engines.pb import (
+    containers_pb2,
+    containers_pb2_grpc,
+    content_pb2,
+    content_pb2_grpc,
+    images_pb2,
+    images_pb2_grpc,
+    snapshots_pb2,
+    snapshots_pb2_grpc,
+)
+
+CALL_SECONDS = 1.5  # half the decision's deadline; an answer takes a millisecond
+MAX_NAMES = 256  # names of one image that are tried
+TASKS = "io.containerd.runtime.v2.task"
+ORIGIN_LABEL = "containerd.io/distribution.source."
+CRI_CONTAINER = "io.cri-containerd.container.metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Runnable:
+    """An image as it would run: its configuration, and what names that."""
+
+    config_digest: Digest
+    config: bytes
+    contents: tuple[Content, ...]
+
+
+class Containerd:
+    """One containerd. Safe to share between threads."""
+
+    def __init__(
+        self, *, socket: Path, root: Path, state: Path, platform: Platform
+    ) -> None:
+        self.socket = socket
+        self._blobs = root / "io.containerd.content.v1.content" / "blobs"
+        self.tasks = state / TASKS
+        self._platform = platform
+        channel = grpc.insecure_channel(
+            f"unix:{socket}",
+            options=[
+                ("grpc.default_authority", "localhost"),
+                ("grpc.min_reconnect_backoff_ms", 50),
+                ("grpc.max_reconnect_backoff_ms", 250),
+            ],
+        )
+        self._containers = containers_pb2_grpc.ContainersStub(channel)
+        self._images = images_pb2_grpc.ImagesStub(channel)
+        self._snapshots = snapshots_pb2_grpc.SnapshotsStub(channel)
+        self._content = content_pb2_grpc.ContentStub(channel)
+
+    def claim(self, namespace: str, container: ContainerRef) -> Claim:
+        """Say what a container of a namespace would run, from its record.
+
+        Raises:
+            EngineError: No record, no image, or another root file system is mounted.
+        """
+        record = self._record(namespace, container.id)
+        if not record.image:
+            raise EngineError(
+                f"container {clip(container.id, limit=64)} is made from a bare root "
+                "file system, which nobody can have signed",
+                remedy="Build an image and sign it.",
+                code=Code.NO_IMAGE,
+            )
+        rootfs = self.mounted_rootfs(
+            namespace, record.snapshotter, record.snapshot_key, container
+        )
+        reference = _cri_image(record) or record.image
+        target = self.target(namespace, reference)
+        found = self.runnable(target, rootfs=rootfs, shown=clip(record.image))
+        if reference.startswith("sha256:"):
+            names = self.names_of(namespace, target.digest)
+        else:
+            names = (parse_name(reference),)
+        return Claim(
+            clip(record.image),
+            names,
+            found.config_digest,
+            found.config,
+            rootfs,
+            found.contents,
+        )
+
+    def mounted_rootfs(
+        self, namespace: str, snapshotter: str, key: str, container: ContainerRef
+    ) -> Digest:
+        """Return the chain id below a container's snapshot, if that is what is mounted.
+
+        Raises:
+            EngineError: Something else is mounted where runc will look.
+        """
+        metadata = _in(namespace)
+        request = snapshots_pb2.MountsRequest(snapshotter=snapshotter, key=key)
+        mounts = _call(self._snapshots.Mounts, request, metadata, f"snapshot of {key}")
+        expected = [
+            overlay_of(list(mount.options))
+            for mount in mounts.mounts
+            if mount.type == "overlay"
+        ]
+        path = root_path(container)
+        actual = mounted_at(path, pid=container.peer_pid)
+        if len(expected) != 1 or not _same(expected[0], actual):
+            raise EngineError(
+                f"what is mounted at {clip(path)} is not the snapshot of container "
+                f"{clip(container.id, limit=64)}",
+                remedy="Create the container again.",
+                code=Code.ROOTFS_MISMATCH,
+            )
+        return self._chain_id(snapshotter, key, metadata)
+
+    def target(self, namespace: str, name: str) -> Descriptor:
+        """Return what an image name stands for now, or raise EngineError."""
+        request = images_pb2.GetImageRequest(name=name)
+        what = f"image {clip(name)}"
+        found = _call(self._images.Get, request, _in(namespace), what)
+        return _descriptor(found.image.target)
+
+    def names_of(self, namespace: str, digest: Digest) -> tuple[ImageName, ...]:
+        """Return every name this namespace has for a manifest or index."""
+        listed = self._list(namespace, digest)
+        return tuple(parse_name(n) for n in listed if not n.startswith("sha256:"))
+
+    def raw_names_of(self, namespace: str, digest: Digest) -> tuple[str, ...]:
+        """Return those names as they are stored."""
+        return tuple(self._list(namespace, digest))
+
+    def has_origin(self, namespace: str, digest: Digest) -> bool:
+        """Whether a registry is recorded as where this manifest came from."""
+        request = content_pb2.InfoRequest(digest=str(digest))
+        what = f"content {digest.short}"
+        info = _call(self._content.Info, request, _in(namespace), what).info
+        return any(label.startswith(ORIGIN_LABEL) for label in info.labels)
+
+    def runnable(
+        self, target: Descriptor, *, rootfs: Digest | None, shown: str
+    ) -> Runnable:
+        """Follow an image to the configuration that runs, hashing every step.
+
+        Of an index, the manifest for this host that has the root file system
+        `rootfs`; without one, the first for this host.
+
+        Raises:
+            EngineError: None fits, or bytes are missing or changed.
+        """
+        top = self.content(target)
+        parsed = parse_manifest_or_index(top.raw)
+        if isinstance(parsed, Manifest):
+            return self._runnable(parsed, (top,))
+        for descriptor in select_manifest(parsed, self._platform):
+            try:
+                content = self.content(descriptor)
+            except EngineError as error:
+                if error.code is Code.CONTENT_MISSING:
+                    continue  # another variant, never pulled
+                raise
+            manifest = parse_manifest_or_index(content.raw)
+            if isinstance(manifest, Index):
+                continue  # depth one
+            found = self._runnable(manifest, (content, top))
+            if rootfs in (None, parse_config(found.config).chain_id):
+                return found
+        raise EngineError(
+            f"{shown} is no longer the image this container was made from, or has "
+            "nothing for this host",
+            remedy="Create the container again.",
+            code=Code.ROOTFS_MISMATCH,
+        )
+
+    def content(self, wanted: Descriptor) -> Content:
+        """Return a manifest or index, hashed."""
+        return Content(wanted.media_type, self.blob(wanted.digest, MAX_MANIFEST_BYTES))
+
+    def blob(self, digest: Digest, max_bytes: int) -> bytes:
+        """Return a blob's bytes from disk. containerd does not hash them again; we do.
+
+        Raises:
+            EngineError: Missing, too large, or other content than its name says.
+        """
+        path = self._blobs / digest.algorithm / digest.hex
+        try:
+            raw = read_file(path, max_bytes=max_bytes, follow=False)
+        except EnforcerError as error:
+            missing = isinstance(error, FileMissingError)
+            raise EngineError(
+                f"{digest.short} is not in containerd's content store: {error.what}",
+                remedy="Pull or load the image again.",
+                code=Code.CONTENT_MISSING if missing else error.code,
+            ) from error
+        if not digest.matches(raw):
+            raise EngineError(
+                f"{path} holds other content than its name says",
+                remedy="Remove the image and load it again; suspect the disk, or "
+                "somebody.",
+                code=Code.CONTENT_TAMPERED,
+            )
+        return raw
+
+    def _runnable(self, manifest: Manifest, contents: tuple[Content, ...]) -> Runnable:
+        digest = manifest.config.digest
+        return Runnable(digest, self.blob(digest, MAX_CONFIG_BYTES), contents)
+
+    def _record(self, namespace: str, container: str) -> containers_pb2.Container:
+        request = containers_pb2.GetContainerRequest(id=container)
+        what = f"container {clip(container, limit=64)}"
+        found: containers_pb2.GetContainerResponse = _call(
+            self._containers.Get, request, _in(namespace), what
+        )
+        return found.container
+
+    def _list(self, namespace: str, digest: Digest) -> list[str]:
+        request = images_pb2.ListImagesRequest(filters=[f"target.digest=={digest}"])
+        found = _call(self._images.List, request, _in(namespace), "its images")
+        return sorted(image.name for image in found.images)[:MAX_NAMES]
+
+    def _chain_id(self, snapshotter: str, key: str, metadata: "_Metadata") -> Digest:
+        """Return the committed parent; Docker puts one `-init` snapshot between."""
+        parent = key
+        for expected in (key, f"{key}-init"):
+            if parent != expected:
+                break
+            request = snapshots_pb2.StatSnapshotRequest(
+                snapshotter=snapshotter, key=parent
+            )
+            what = f"snapshot {clip(parent)}"
+            parent = _call(self._snapshots.Stat, request, metadata, what).info.parent
+        return Digest.parse(parent)
+
+
+def parse_name(name: str) -> ImageName:
+    """Read a containerd image name; without a registry it is a local one."""
+    return ImageName(clip(name), parse_reference(name).repository(local=True))
+
+
+_Metadata = tuple[tuple[str, str], ...]
+
+
+def _in(namespace: str) -> _Metadata:
+    return (("containerd-namespace", namespace),)
+
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+def _call(
+    method: "grpc.UnaryUnaryMultiCallable[_Request, _Response]",
+    request: _Request,
+    metadata: _Metadata,
+    what: str,
+) -> _Response:
+    """Ask containerd, within CALL_SECONDS; its failures become ours."""
+    try:
+        return method(
+            request, metadata=metadata, timeout=CALL_SECONDS, wait_for_ready=True
+        )
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            raise EngineError(
+                f"containerd has no record of {what}",
+                remedy="No record is a denial. Create the container from an image.",
+            ) from error
+        raise EngineError(
+            f"containerd did not say about {what}: {error.code().name}",
+            remedy="Check that containerd runs and that `engines` in enforcer.yaml "
+            "names its socket.",
+            code=Code.ENGINE_UNREACHABLE,
+        ) from error
+
+
+def _descriptor(found: images_pb2.Descriptor) -> Descriptor:
+    return Descriptor(found.media_type, Digest.parse(found.digest), found.size)
+
+
+def _cri_image(record: containers_pb2.Container) -> str:
+    """Return the image id CRI resolved for a container, or "" outside CRI."""
+    extension = record.extensions.get(CRI_CONTAINER)
+    if extension is None:
+        return ""
+    what = "CRI's container metadata"
+    document = parse_json(extension.value, what=what, max_bytes=MAX_CONFIG_BYTES)
+    members = require_object(document, what=what, known=("Metadata",))
+    inner = require_object(members.get("Metadata"), what=what, known=("ImageRef",))
+    return require_text(inner, "ImageRef", what=what)
+
+
+def _same(expected: OverlayMount, actual: OverlayMount) -> bool:
+    """Same layers and same place for changes; short names stand under one folder."""
+    base = Path(expected.upper).parent.parent  # <root>/snapshots/N/fs
+    resolved = expected.resolved_under(base)
+    return bool(expected.upper) and resolved == actual.resolved_under(base)

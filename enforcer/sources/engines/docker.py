@@ -1,0 +1,167 @@
+"""Docker: its container records on disk, and either of its two image stores."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from enforcer.core.codes import Code
+from enforcer.core.descriptor import Descriptor
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.image import MAX_MANIFEST_BYTES, media_type_of
+from enforcer.core.reference import parse_reference
+from enforcer.core.strictjson import parse_json, require_object, require_text
+from enforcer.core.subject import Claim, ImageName
+from enforcer.files import FileMissingError, read_file
+from enforcer.ports import ContainerRef, EngineError
+from enforcer.sources.engines.containerd import Containerd, Runnable
+from enforcer.sources.engines.graphdriver import GraphDriver
+
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+NAMESPACE = "moby"
+SNAPSHOTTER = "overlayfs"  # Docker's Driver with the containerd image store
+GRAPH_DRIVER = "overlay2"
+
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+_IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What config.v2.json says: the immutable image, and the name that was typed."""
+
+    image: Digest
+    typed: str
+    driver: str
+
+
+class Docker:
+    """One dockerd's data root, with the containerd it uses."""
+
+    def __init__(self, *, root: Path, containerd: Containerd) -> None:
+        self.root = root
+        self.containerd = containerd
+        self.executor = root / "buildkit" / "executor"
+        self.graph = GraphDriver(root)
+
+    def has(self, container: str) -> bool:
+        """Whether this dockerd has a record of a container."""
+        known = _CONTAINER_ID.fullmatch(container)
+        return bool(known) and self._path(container).is_file()
+
+    def uses_graph_driver(self) -> bool:
+        """Whether this data root holds images in Docker's own store."""
+        return (self.root / "image" / GRAPH_DRIVER / "repositories.json").exists()
+
+    def claim(self, container: ContainerRef) -> Claim:
+        """Say what a container would run. Raises EngineError."""
+        record = self._record(container.id)
+        if record.driver == GRAPH_DRIVER:
+            return self._graph_claim(record, container)
+        if record.driver == SNAPSHOTTER:
+            return self._store_claim(record, container)
+        raise EngineError(
+            f"Docker's storage driver {clip(record.driver)} is not judged by this "
+            "version",
+            remedy="Use overlay2 or the containerd image store.",
+            code=Code.NOT_SUPPORTED,
+        )
+
+    def find(self, name: str) -> tuple[str, Descriptor | None]:
+        """Return the containerd name and target of a Docker name, if it is there."""
+        reference = parse_reference(name)
+        full = f"{reference.repository(local=False)}:{reference.tag or 'latest'}"
+        try:
+            return full, self.containerd.target(NAMESPACE, full)
+        except EngineError as error:
+            if error.code is Code.NO_RECORD:
+                return full, None
+            raise
+
+    def name(self, typed: str, *, origin: bool) -> ImageName:
+        """Name an image as policy does; without host and origin it is a local one."""
+        reference = parse_reference(typed)
+        return ImageName(clip(typed), reference.repository(local=not origin))
+
+    def _graph_claim(self, record: _Record, container: ContainerRef) -> Claim:
+        origin = self.graph.has_origin(record.image)
+        typed = [record.typed]
+        if _is_id(record):
+            typed = list(self.graph.names_of(record.image))
+        return Claim(
+            clip(record.typed),
+            tuple(self.name(name, origin=origin) for name in typed),
+            record.image,
+            self.graph.config(record.image),
+            self.graph.mounted_rootfs(container),
+            (),
+        )
+
+    def _store_claim(self, record: _Record, container: ContainerRef) -> Claim:
+        rootfs = self.containerd.mounted_rootfs(
+            NAMESPACE, SNAPSHOTTER, container.id, container
+        )
+        found = self._runnable(record, rootfs)
+        origin = any(
+            self.containerd.has_origin(NAMESPACE, c.descriptor.digest)
+            for c in found.contents
+        )
+        typed = [record.typed]
+        if _is_id(record):
+            stored = self.containerd.raw_names_of(NAMESPACE, record.image)
+            typed = [familiar(name) for name in stored]
+        return Claim(
+            clip(record.typed),
+            tuple(self.name(name, origin=origin) for name in typed),
+            found.config_digest,
+            found.config,
+            rootfs,
+            found.contents,
+        )
+
+    def _runnable(self, record: _Record, rootfs: Digest) -> Runnable:
+        """Follow the immutable digest Docker noted when the container was created."""
+        raw = self.containerd.blob(record.image, MAX_MANIFEST_BYTES)
+        target = Descriptor.of(media_type_of(raw), raw)
+        return self.containerd.runnable(target, rootfs=rootfs, shown=clip(record.typed))
+
+    def _record(self, container: str) -> _Record:
+        path = self._path(container)
+        try:
+            raw = read_file(path, max_bytes=MAX_RECORD_BYTES)
+            document = parse_json(raw, what=str(path), max_bytes=MAX_RECORD_BYTES)
+            known = ("Image", "Config", "Driver", "ImageManifest")
+            members = require_object(document, what=str(path), known=known)
+            config = require_object(
+                members.get("Config"), what="its Config", known=("Image",)
+            )
+            return _Record(
+                Digest.parse(require_text(members, "Image", what=str(path))),
+                require_text(config, "Image", what="its Config"),
+                require_text(members, "Driver", what=str(path)),
+            )
+        except EnforcerError as error:
+            missing = isinstance(error, FileMissingError)
+            raise EngineError(
+                f"Docker's record of container {clip(container, limit=12)} cannot be "
+                f"read: {error.what}",
+                remedy="Create the container again.",
+                code=Code.NO_RECORD if missing else error.code,
+            ) from error
+
+    def _path(self, container: str) -> Path:
+        return self.root / "containers" / container / "config.v2.json"
+
+
+def familiar(name: str) -> str:
+    """Shorten a stored name as Docker shows it: `docker.io/library/` goes."""
+    for prefix in ("docker.io/library/", "docker.io/"):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def _is_id(record: _Record) -> bool:
+    """Whether what was typed is (the beginning of) the image's own id."""
+    match = _IMAGE_ID.fullmatch(record.typed)
+    return match is not None and record.image.hex.startswith(match.group(1))

@@ -1,0 +1,198 @@
+"""Docker's own image store (storage driver overlay2), read from disk.
+
+It keeps configurations and layers but no manifests; a signature cache supplies those.
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from enforcer.core.codes import Code
+from enforcer.core.descriptor import Descriptor
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.image import (
+    MAX_CONFIG_BYTES,
+    MAX_LAYERS,
+    OCI_CONFIG,
+    OCI_LAYER_TAR,
+    OCI_MANIFEST,
+    ImageConfig,
+    image_manifest_bytes,
+    parse_config,
+)
+from enforcer.core.strictjson import parse_json, require_object
+from enforcer.core.subject import Content
+from enforcer.files import FileMissingError, read_file
+from enforcer.ports import ContainerRef, EngineError
+from enforcer.sources.engines.bundle import mounted_at, root_path
+
+MAX_REPOSITORIES_BYTES = 64 * 1024 * 1024
+MAX_TAR_SPLIT_ENTRIES = 10_000_000  # files in one layer
+
+
+class GraphDriver:
+    """The overlay2 store below one Docker data root."""
+
+    def __init__(self, root: Path) -> None:
+        self._overlay = root / "overlay2"
+        self._store = root / "image" / "overlay2"
+
+    def config(self, digest: Digest) -> bytes:
+        """Return an image configuration, hashed, or raise EngineError."""
+        path = self._store / "imagedb" / "content" / digest.algorithm / digest.hex
+        raw = self._read(path, MAX_CONFIG_BYTES)
+        if not digest.matches(raw):
+            raise EngineError(
+                f"{path} holds other content than its name says",
+                remedy="Remove the image and load it again; suspect the disk, or "
+                "somebody.",
+                code=Code.CONTENT_TAMPERED,
+            )
+        return raw
+
+    def find(self, name: str) -> Digest:
+        """Return the image id a name such as `hello-world:1` stands for."""
+        for tags in self._repositories().values():
+            if name in tags:
+                return Digest.parse(tags[name])
+        raise EngineError(
+            f"Docker has no image called {clip(name)}",
+            remedy="docker images lists what there is.",
+            code=Code.CONTENT_MISSING,
+        )
+
+    def names_of(self, image: Digest) -> tuple[str, ...]:
+        """Return the tags of an image id, sorted."""
+        return tuple(
+            sorted(
+                name
+                for tags in self._repositories().values()
+                for name, found in tags.items()
+                if found == str(image) and "@" not in name
+            )
+        )
+
+    def has_origin(self, image: Digest) -> bool:
+        """Whether a registry is recorded for this image: a repository digest."""
+        return any(
+            "@" in name and found == str(image)
+            for tags in self._repositories().values()
+            for name, found in tags.items()
+        )
+
+    def mounted_rootfs(self, container: ContainerRef) -> Digest:
+        """Return the chain id of the layers mounted where runc will look.
+
+        Raises:
+            EngineError: No such container, or other layers are mounted.
+        """
+        mount = self._store / "layerdb" / "mounts" / container.id
+        mount_id, init_id, parent = (
+            self._text(mount / name) for name in ("mount-id", "init-id", "parent")
+        )
+        chain = Digest.parse(parent)
+        layers = [init_id, *(self._text(p / "cache-id") for p in self._layers(chain))]
+        expected = [str(self._overlay / layer / "diff") for layer in layers]
+        path = root_path(container)
+        actual = mounted_at(path, pid=container.peer_pid).resolved_under(self._overlay)
+        upper = str(self._overlay / mount_id / "diff")
+        if list(actual.lower) != expected or actual.upper != upper:
+            raise EngineError(
+                f"what is mounted at {clip(path)} is not the file system of container "
+                f"{container.id[:12]}",
+                remedy="Create the container again.",
+                code=Code.ROOTFS_MISMATCH,
+            )
+        return chain
+
+    def manifest(self, image: Digest) -> Content:
+        """Make the manifest `docker save` would write for an image.
+
+        Layer sizes are those of the layers' tars, from what Docker keeps to build
+        them again (tar-split).
+        """
+        raw = self.config(image)
+        config = parse_config(raw)
+        layers = [
+            Descriptor(OCI_LAYER_TAR, diff_id, self._tar_size(folder))
+            for diff_id, folder in zip(
+                config.diff_ids, self._layers_of(config), strict=True
+            )
+        ]
+        described = Descriptor(OCI_CONFIG, image, len(raw))
+        return Content(OCI_MANIFEST, image_manifest_bytes(described, layers))
+
+    def _layers_of(self, config: ImageConfig) -> list[Path]:
+        """Return the folders of an image's layers, lowest first."""
+        return list(self._layers(config.chain_id))[::-1]
+
+    def _layers(self, chain: Digest) -> Iterator[Path]:
+        """Walk a chain's folders in the layer store, from the top down."""
+        for _ in range(MAX_LAYERS):
+            folder = self._store / "layerdb" / chain.algorithm / chain.hex
+            yield folder
+            try:
+                chain = Digest.parse(self._text(folder / "parent"))
+            except EngineError as error:
+                if error.code is Code.CONTENT_MISSING:
+                    return  # the lowest has no parent
+                raise
+
+    def _tar_size(self, folder: Path) -> int:
+        path = folder / "tar-split.json.gz"
+        size = 0
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as lines:
+                for count, line in enumerate(lines):
+                    if count > MAX_TAR_SPLIT_ENTRIES:
+                        raise ValueError("too many entries")
+                    entry = json.loads(line)
+                    if entry["type"] == 2:
+                        size += len(base64.b64decode(entry["payload"], validate=True))
+                    else:
+                        size += int(entry.get("size", 0))
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            raise EngineError(
+                f"{path} cannot be read: {clip(str(error))}",
+                remedy="Load or build the image again.",
+                code=Code.CONTENT_MISSING,
+            ) from error
+        return size
+
+    def _repositories(self) -> dict[str, dict[str, str]]:
+        """Return repositories.json: repository -> name (tag or digest) -> image id."""
+        path = self._store / "repositories.json"
+        try:
+            raw = self._read(path, MAX_REPOSITORIES_BYTES)
+        except EngineError as error:
+            if error.code is Code.CONTENT_MISSING:
+                return {}
+            raise
+        what = str(path)
+        document = parse_json(raw, what=what, max_bytes=MAX_REPOSITORIES_BYTES)
+        members = require_object(document, what=what, known=("Repositories",))
+        listed = members.get("Repositories")
+        if not isinstance(listed, dict):
+            return {}
+        return {
+            repository: {n: i for n, i in tags.items() if isinstance(i, str)}
+            for repository, tags in listed.items()
+            if isinstance(tags, dict)
+        }
+
+    def _text(self, path: Path) -> str:
+        return self._read(path, 4096).decode("ascii", "replace").strip()
+
+    def _read(self, path: Path, max_bytes: int) -> bytes:
+        try:
+            return read_file(path, max_bytes=max_bytes, follow=False)
+        except EnforcerError as error:
+            missing = isinstance(error, FileMissingError)
+            raise EngineError(
+                f"Docker's image store does not say: {error.what}",
+                remedy="Load or build the image again.",
+                code=Code.CONTENT_MISSING if missing else error.code,
+            ) from error

@@ -1,0 +1,97 @@
+"""Which engine asks, and what it would run."""
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+from enforcer.core.codes import Code
+from enforcer.core.errors import clip
+from enforcer.core.image import Platform
+from enforcer.core.subject import Claim
+from enforcer.files import FileMissingError, read_file
+from enforcer.ports import BuildStep, ContainerRef, EngineError
+from enforcer.sources.engines.containerd import Containerd
+from enforcer.sources.engines.docker import NAMESPACE, Docker
+
+# Python's names for machines -> Go's (image-spec, "Platform")
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+class HostEngines:
+    """The engines enforcer.yaml lists; finds the one a bundle belongs to."""
+
+    def __init__(self, engines: Sequence[tuple[str, Path, Path, Path]]) -> None:
+        """Take (kind, socket, root, state) of each engine."""
+        resolved = [(k, s, root.resolve(), st.resolve()) for k, s, root, st in engines]
+        self.containerds = [
+            Containerd(socket=s, root=root, state=st, platform=host_platform())
+            for kind, s, root, st in resolved
+            if kind == "containerd"
+        ]
+        self.dockers = [
+            Docker(root=root, containerd=containerd)
+            for kind, s, root, _ in resolved
+            if kind == "docker"
+            for containerd in self.containerds
+            if containerd.socket == s
+        ]
+
+    def resolve(self, container: ContainerRef) -> Claim | BuildStep:
+        """Say what would run; see `ports.Engines`."""
+        bundle = Path(container.bundle).resolve()
+        for docker in self.dockers:
+            if bundle.parent == docker.executor:
+                return self._build_step(container)
+        for containerd in self.containerds:
+            if bundle.parent.parent == containerd.tasks and bundle.name == container.id:
+                return self._claim(containerd, bundle.parent.name, container)
+        raise EngineError(
+            f"container {clip(container.id, limit=64)} comes from no engine that "
+            f"enforcer.yaml lists (bundle {clip(container.bundle)})",
+            remedy="Add the engine to `engines`, if it should start containers here.",
+            code=Code.ENGINE_UNKNOWN,
+        )
+
+    def _claim(
+        self, containerd: Containerd, namespace: str, container: ContainerRef
+    ) -> Claim:
+        if namespace != NAMESPACE:
+            return containerd.claim(namespace, container)
+        for docker in self.dockers:
+            if docker.containerd is containerd and docker.has(container.id):
+                return docker.claim(container)
+        raise EngineError(
+            f"no Docker has a record of container {clip(container.id, limit=64)}",
+            remedy="No record is a denial. Check the docker `root` in enforcer.yaml.",
+        )
+
+    def _build_step(self, container: ContainerRef) -> BuildStep:
+        """Recognise BuildKit by its folder and its parent, both; never by absence."""
+        gate = _parent(container.peer_pid)
+        program = Path(f"/proc/{_parent(gate)}/exe")
+        try:
+            name = program.readlink().name.removesuffix(" (deleted)")
+        except OSError:
+            name = ""
+        if container.command != "run" or name != "dockerd":
+            raise EngineError(
+                "this looks like a RUN step of BuildKit, but dockerd did not start it",
+                remedy="Build with docker build.",
+                code=Code.ENGINE_UNKNOWN,
+            )
+        return BuildStep(f"RUN step {clip(container.id, limit=32)} of an image build")
+
+
+def host_platform() -> Platform:
+    """Return this host's platform in Go's words."""
+    machine = platform.machine()
+    return Platform("linux", _ARCHITECTURES.get(machine, machine))
+
+
+def _parent(pid: int) -> int:
+    """Return a process's parent; 0 where there is none to be found."""
+    try:
+        raw = read_file(Path(f"/proc/{pid}/stat"), max_bytes=4096)
+    except FileMissingError:
+        return 0
+    return int(raw.rpartition(b")")[2].split()[1])  # after the name: state, parent

@@ -1,0 +1,184 @@
+"""A Notation configuration folder as the host's policy: trustpolicy.json, truststore/.
+
+Reads both together, and refuses what somebody else than root could change. The last
+good policy stays in force when a newer one cannot be used.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from enforcer.core.codes import Code
+from enforcer.core.errors import EnforcerError
+from enforcer.core.policy import (
+    MAX_POLICY_BYTES,
+    PolicyInvalidError,
+    StoreName,
+    parse_trust_policy,
+)
+from enforcer.core.truststore import (
+    MAX_STORE_CERTIFICATES,
+    MAX_STORE_FILE_BYTES,
+    TrustStore,
+    TrustStoreInvalidError,
+    TrustStoreMissingError,
+    TrustStores,
+    parse_store_file,
+)
+from enforcer.files import (
+    FileMissingError,
+    read_file,
+    require_trusted_folder,
+)
+from enforcer.ports import PolicyInForce
+
+# trust-store-trust-policy.md, "Trust Policy": the newer name wins where both are.
+POLICY_NAMES = ("trustpolicy.oci.json", "trustpolicy.json")
+
+
+class PolicyMissingError(EnforcerError):
+    """There is no trust policy, so nothing is trusted."""
+
+    default_code = Code.POLICY_MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    force: PolicyInForce | None
+    problem: EnforcerError | None
+
+
+class NotationFolder:
+    """The policy in a Notation configuration folder; reloaded on request."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._loaded = _Loaded(None, None)
+
+    @property
+    def problem(self) -> EnforcerError | None:
+        """Why the newest files are not in force, or None."""
+        return self._loaded.problem
+
+    def current(self) -> PolicyInForce:
+        """Return the policy in force, or raise why there is none."""
+        loaded = self._loaded
+        if loaded.force is None:
+            raise loaded.problem or _no_policy(self._folder)
+        return loaded.force
+
+    def reload(self) -> PolicyInForce:
+        """Read everything again and put it in force, all or nothing.
+
+        Raises:
+            EnforcerError: What is wrong; the old policy, if any, stays in force.
+        """
+        with self._lock:
+            try:
+                force = load_policy(self._folder)
+            except EnforcerError as error:
+                self._loaded = _Loaded(self._loaded.force, error)
+                raise
+            self._loaded = _Loaded(force, None)
+            return force
+
+
+def load_policy(folder: Path | None, *, trusted: bool = True) -> PolicyInForce:
+    """Read a Notation configuration folder.
+
+    A trust store that cannot be used does not spoil the others: it fails the
+    statements that name it.
+
+    Raises:
+        PolicyMissingError: No folder is set, or it holds no policy.
+        PolicyInvalidError: The document has problems; all are named.
+        FileNotTrustedError: `trusted`, and somebody else could change it.
+    """
+    if folder is None:
+        raise _no_policy(None)
+    if trusted:
+        require_trusted_folder(folder)
+    policy = parse_trust_policy(_policy_bytes(folder, trusted=trusted))
+    stores: dict[StoreName, TrustStore | EnforcerError] = {}
+    for statement in policy.statements:
+        for name in statement.trust_stores:
+            if name not in stores:
+                stores[name] = _load_store(folder, name, trusted=trusted)
+    return PolicyInForce(policy, TrustStores(stores))
+
+
+def _policy_bytes(folder: Path, *, trusted: bool) -> bytes:
+    for name in POLICY_NAMES:
+        try:
+            # TP65: a regular file, not a link
+            return read_file(
+                folder / name, max_bytes=MAX_POLICY_BYTES, trusted=trusted, follow=False
+            )
+        except FileMissingError:
+            continue
+        except EnforcerError as error:
+            if error.code is Code.FILE_NOT_TRUSTED:
+                raise
+            raise PolicyInvalidError(error.what, remedy=error.remedy) from error
+    raise _no_policy(folder)
+
+
+def _load_store(
+    folder: Path, name: StoreName, *, trusted: bool
+) -> TrustStore | EnforcerError:
+    path = folder / "truststore" / "x509" / name.type / name.name
+    try:
+        certificates: list[bytes] = []
+        for file in _store_files(path, trusted=trusted):
+            raw = read_file(
+                file, max_bytes=MAX_STORE_FILE_BYTES, trusted=trusted, follow=False
+            )
+            certificates += parse_store_file(raw, store=name, file_name=file.name)
+        if len(certificates) > MAX_STORE_CERTIFICATES:
+            return TrustStoreInvalidError(
+                f'trust store "{name}" holds more than {MAX_STORE_CERTIFICATES} '
+                "certificates",
+                remedy="Split it into several stores.",
+            )
+        return TrustStore(name, tuple(certificates))
+    except FileMissingError:
+        return TrustStoreMissingError(name)
+    except EnforcerError as error:
+        return error
+
+
+def _store_files(path: Path, *, trusted: bool) -> Iterator[Path]:
+    """Yield the certificate files of a store, by name.
+
+    Sub-folders are ignored (trust-store-trust-policy.md, "Trust Store"); any other
+    file is taken for a certificate, as notation does.
+    """
+    if trusted:
+        require_trusted_folder(path)
+    elif path.is_symlink():
+        raise TrustStoreInvalidError(
+            f"{path} is a symbolic link", remedy="A trust store must be a folder."
+        )
+    try:
+        listed = sorted(os.scandir(path), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        raise FileMissingError(f"{path} does not exist", remedy="") from None
+    except OSError as error:
+        raise TrustStoreInvalidError(
+            f"{path} cannot be read: {error.strerror}", remedy="Check its mode."
+        ) from error
+    for entry in listed:
+        if not entry.is_dir(follow_symlinks=False):
+            yield Path(entry.path)
+
+
+def _no_policy(folder: Path | None) -> PolicyMissingError:
+    where = f"in {folder}" if folder else "named in enforcer.yaml"
+    return PolicyMissingError(
+        f"there is no trust policy {where}",
+        remedy="Set `notationConfig: DIR` in enforcer.yaml and put trustpolicy.json "
+        "there.",
+    )
