@@ -1,0 +1,1 @@
+"""What local programs call: the sockets, the services behind them, and the wire."""

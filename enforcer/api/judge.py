@@ -1,0 +1,82 @@
+"""Judging with a deadline: the bridge from the event loop to the threads that judge."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from enforcer.admission import Admission
+from enforcer.core.codes import Code
+from enforcer.core.record import DecisionRecord
+from enforcer.ports import AdmissionRequest
+
+THREADS = 8  # decisions at once; each is some milliseconds of disk and arithmetic
+MAX_WAITING = 256  # beyond this a start is refused at once instead of too late
+REFUSAL_SECONDS = 0.5  # to write down a refusal when the judging threads hang
+
+
+class Judge:
+    """Answers every request within the deadline; silence becomes a refusal."""
+
+    def __init__(self, admission: Admission, *, deadline_seconds: float) -> None:
+        self._admission = admission
+        self._deadline = deadline_seconds
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
+        self._refusers = ThreadPoolExecutor(2, thread_name_prefix="refuse")
+        self._waiting = 0
+        self.allowed = 0
+        self.denied = 0
+
+    async def verify(self, request: AdmissionRequest) -> DecisionRecord:
+        """Return a recorded decision within the deadline, come what may."""
+        if self._waiting >= MAX_WAITING:
+            why = f"{self._waiting} starts are being judged already. Try again"
+            return await self._refuse(request, Code.BUSY, why)
+        self._waiting += 1
+        until = time.monotonic() + self._deadline
+        try:
+            async with asyncio.timeout(self._deadline):
+                record = await asyncio.get_running_loop().run_in_executor(
+                    self._threads, lambda: self._admission.judge(request, until=until)
+                )
+        except TimeoutError:
+            why = f"no decision within {self._deadline:g} s. Look at the host's load"
+            return await self._refuse(request, Code.DEADLINE, why)
+        finally:
+            self._waiting -= 1
+        return self._counted(record)
+
+    async def is_alive(self) -> bool:
+        """Whether a judging thread still takes work; what the watchdog asks."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                await asyncio.get_running_loop().run_in_executor(
+                    self._threads, time.monotonic
+                )
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop taking work; what runs may end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._refusers.shutdown(wait=False)
+
+    async def _refuse(
+        self, request: AdmissionRequest, code: Code, why: str
+    ) -> DecisionRecord:
+        """Record a refusal if that can be done in time, and refuse in any case."""
+        work = asyncio.get_running_loop().run_in_executor(
+            self._refusers, self._admission.refuse, request, code, why
+        )
+        try:
+            async with asyncio.timeout(REFUSAL_SECONDS):
+                return self._counted(await asyncio.shield(work))
+        except TimeoutError:
+            return self._counted(self._admission.unrecorded(request, code, why))
+
+    def _counted(self, record: DecisionRecord) -> DecisionRecord:
+        if record.decision.allowed:
+            self.allowed += 1
+        else:
+            self.denied += 1
+        return record

@@ -1,0 +1,161 @@
+"""The daemon's sockets: taken from systemd or made here, with the peer's uid known.
+
+grpcio takes neither an inherited socket nor tells who calls, and quietly takes a
+live socket from another server. So we accept ourselves, ask the kernel who it is,
+and pass the bytes on to grpcio's own socket in a folder nobody else can enter.
+"""
+
+import asyncio
+import contextlib
+import errno
+import grp
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_CONNECTIONS = 256  # on one socket
+MAX_PER_UID = 64  # of those, for one user that is not root
+FIRST_BYTE_SECONDS = 5.0  # a client that never speaks does not keep its place
+CHUNK_BYTES = 64 * 1024
+BACKLOG = 128
+
+_UCRED = struct.Struct("=iII")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who connected, as the kernel knew it at that moment."""
+
+    pid: int
+    uid: int
+
+
+Handler = Callable[[Peer, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Door:
+    """One listening socket that lets in known peers, so many at a time."""
+
+    def __init__(
+        self, listener: socket.socket, handler: Handler, *, owner_only: bool
+    ) -> None:
+        self._listener = listener
+        self._handler = handler
+        self._owner_only = owner_only
+        self._open: Counter[int] = Counter()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=self._listener, limit=CHUNK_BYTES
+        )
+
+    def stop(self) -> None:
+        """Accept no more. The socket's path stays: systemd's, or the next daemon's."""
+        if self._server:
+            self._server.close()
+
+    async def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        peer = _peer(writer)
+        try:
+            if self._may_enter(peer):
+                self._open[peer.uid] += 1
+                try:
+                    await self._handler(peer, reader, writer)
+                finally:
+                    self._open[peer.uid] -= 1
+        except (OSError, EOFError, TimeoutError):
+            pass  # the peer is gone or never spoke, and was told nothing
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    def _may_enter(self, peer: Peer) -> bool:
+        owner = peer.uid in (0, os.geteuid())
+        if self._owner_only and not owner:
+            return False
+        if self._open.total() >= MAX_CONNECTIONS:
+            return False
+        return owner or self._open[peer.uid] < MAX_PER_UID
+
+
+def splice_to(path: Path) -> Handler:
+    """Return a handler that passes bytes to and from the server at `path`."""
+
+    async def handle(
+        _: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        first = await asyncio.wait_for(reader.read(CHUNK_BYTES), FIRST_BYTE_SECONDS)
+        if not first:
+            return
+        inner_reader, inner_writer = await asyncio.open_unix_connection(path)
+        inner_writer.write(first)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_copy(reader, inner_writer))
+                tasks.create_task(_copy(inner_reader, writer))
+        except* (OSError, EOFError):
+            pass
+        finally:
+            inner_writer.close()
+
+    return handle
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes on until one side ends, then end the other."""
+    while chunk := await reader.read(CHUNK_BYTES):
+        writer.write(chunk)
+        await writer.drain()
+    writer.close()
+
+
+def inherited_sockets() -> dict[str, socket.socket]:
+    """Return systemd's sockets by FileDescriptorName (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    found = {}
+    for number, name in zip(range(3, 3 + count), names, strict=False):
+        found[name] = socket.socket(fileno=number)
+        found[name].set_inheritable(False)
+    return found
+
+
+def bind_socket(path: Path, *, mode: int, group: str | None = None) -> socket.socket:
+    """Make a listening socket at `path`; the caller holds the daemon's lock.
+
+    Raises:
+        OSError: The path cannot be bound, or something else than a socket is there.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_socket()):
+        raise FileExistsError(errno.EEXIST, f"{path} is not a socket")
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    old = os.umask(0o177)  # nobody gets in between bind and chmod
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(old)
+    if group:
+        with contextlib.suppress(KeyError, PermissionError):
+            os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    path.chmod(mode)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _peer(writer: asyncio.StreamWriter) -> Peer:
+    connection = writer.get_extra_info("socket")
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, _ = _UCRED.unpack(raw)
+    return Peer(pid, uid)

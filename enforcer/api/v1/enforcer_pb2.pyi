@@ -1,0 +1,127 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class VerifyRequest(_message.Message):
+    __slots__ = ("asked_by", "reference", "digest", "container")
+    ASKED_BY_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    asked_by: str
+    reference: str
+    digest: str
+    container: Container
+    def __init__(self, asked_by: _Optional[str] = ..., reference: _Optional[str] = ..., digest: _Optional[str] = ..., container: _Optional[_Union[Container, _Mapping]] = ...) -> None: ...
+
+class Container(_message.Message):
+    __slots__ = ("id", "bundle", "runtime_root", "command")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    RUNTIME_ROOT_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    bundle: str
+    runtime_root: str
+    command: str
+    def __init__(self, id: _Optional[str] = ..., bundle: _Optional[str] = ..., runtime_root: _Optional[str] = ..., command: _Optional[str] = ...) -> None: ...
+
+class VerifyResponse(_message.Message):
+    __slots__ = ("allowed", "code", "message", "id", "reference", "subject", "statement", "signatures", "duration_us")
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    DURATION_US_FIELD_NUMBER: _ClassVar[int]
+    allowed: bool
+    code: str
+    message: str
+    id: str
+    reference: str
+    subject: Subject
+    statement: str
+    signatures: _containers.RepeatedCompositeFieldContainer[Signature]
+    duration_us: int
+    def __init__(self, allowed: _Optional[bool] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., id: _Optional[str] = ..., reference: _Optional[str] = ..., subject: _Optional[_Union[Subject, _Mapping]] = ..., statement: _Optional[str] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., duration_us: _Optional[int] = ...) -> None: ...
+
+class Subject(_message.Message):
+    __slots__ = ("index", "manifest", "config", "chain_id")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    index: str
+    manifest: str
+    config: str
+    chain_id: str
+    def __init__(self, index: _Optional[str] = ..., manifest: _Optional[str] = ..., config: _Optional[str] = ..., chain_id: _Optional[str] = ...) -> None: ...
+
+class Signature(_message.Message):
+    __slots__ = ("digest", "format", "signer", "checks")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    format: str
+    signer: str
+    checks: _containers.RepeatedCompositeFieldContainer[CheckResult]
+    def __init__(self, digest: _Optional[str] = ..., format: _Optional[str] = ..., signer: _Optional[str] = ..., checks: _Optional[_Iterable[_Union[CheckResult, _Mapping]]] = ...) -> None: ...
+
+class CheckResult(_message.Message):
+    __slots__ = ("name", "result", "action", "message", "code")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    result: str
+    action: str
+    message: str
+    code: str
+    def __init__(self, name: _Optional[str] = ..., result: _Optional[str] = ..., action: _Optional[str] = ..., message: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusResponse(_message.Message):
+    __slots__ = ("version", "mode", "policy_path", "policy_digest", "policy_problem", "notices", "allowed", "denied", "uptime_seconds")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_PATH_FIELD_NUMBER: _ClassVar[int]
+    POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    POLICY_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    NOTICES_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    mode: str
+    policy_path: str
+    policy_digest: str
+    policy_problem: str
+    notices: _containers.RepeatedScalarFieldContainer[str]
+    allowed: int
+    denied: int
+    uptime_seconds: int
+    def __init__(self, version: _Optional[str] = ..., mode: _Optional[str] = ..., policy_path: _Optional[str] = ..., policy_digest: _Optional[str] = ..., policy_problem: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., allowed: _Optional[int] = ..., denied: _Optional[int] = ..., uptime_seconds: _Optional[int] = ...) -> None: ...
+
+class ReloadRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ReloadResponse(_message.Message):
+    __slots__ = ("policy_digest",)
+    POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    policy_digest: str
+    def __init__(self, policy_digest: _Optional[str] = ...) -> None: ...

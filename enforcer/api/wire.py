@@ -1,0 +1,105 @@
+"""The only module that knows both protobuf messages and values."""
+
+from enforcer.api.v1 import enforcer_pb2 as pb
+from enforcer.core.codes import Code
+from enforcer.core.errors import MalformedError
+from enforcer.core.findings import SignatureReport
+from enforcer.core.record import DecisionRecord
+from enforcer.core.subject import Subject
+from enforcer.ports import AdmissionRequest, ContainerRef
+
+GATE = "gate"
+
+
+def parse_name_request(message: pb.VerifyRequest) -> AdmissionRequest:
+    """Read a request about a name and digest.
+
+    Raises:
+        MalformedError: It is about a container; only the gate may ask that.
+    """
+    if message.HasField("container"):
+        raise MalformedError(
+            "containers are judged on ask.sock only",
+            remedy="Give reference and digest.",
+        )
+    return AdmissionRequest(
+        message.asked_by or "grpc", message.reference, message.digest
+    )
+
+
+def parse_gate_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
+    """Read the gate's request about a container it is about to create.
+
+    Raises:
+        MalformedError: Not that message, or incomplete.
+    """
+    try:
+        message = pb.VerifyRequest.FromString(raw)
+    except Exception as error:  # protobuf's DecodeError differs by implementation
+        raise MalformedError(
+            "the question is no VerifyRequest", remedy="Install the gate again."
+        ) from error
+    asked = message.container
+    if not (asked.id and asked.bundle.startswith("/")):
+        raise MalformedError(
+            "the question names no container", remedy="Install the gate again."
+        )
+    container = ContainerRef(
+        asked.id, asked.bundle, asked.runtime_root, asked.command, peer_pid
+    )
+    return AdmissionRequest(GATE, container=container)
+
+
+def short_answer(record: DecisionRecord) -> pb.VerifyResponse:
+    """Write what the gate needs: yes or no, why, and the decision's name."""
+    decision = record.decision
+    return pb.VerifyResponse(
+        allowed=decision.allowed,
+        code=str(decision.code),
+        message=decision.message,
+        id=record.id,
+    )
+
+
+def full_answer(record: DecisionRecord) -> pb.VerifyResponse:
+    """Write a decision with every signature and check."""
+    answer = short_answer(record)
+    answer.reference = record.reference
+    answer.statement = record.decision.statement
+    answer.duration_us = int(record.duration_ms * 1000)
+    if record.subject:
+        answer.subject.CopyFrom(_subject(record.subject))
+    answer.signatures.extend(_signature(r) for r in record.decision.signatures)
+    return answer
+
+
+def refusal(code: Code, message: str) -> pb.VerifyResponse:
+    """Write a denial that has no record behind it."""
+    return pb.VerifyResponse(allowed=False, code=str(code), message=message)
+
+
+def _subject(subject: Subject) -> pb.Subject:
+    return pb.Subject(
+        index=str(subject.index or ""),
+        manifest=str(subject.manifest or ""),
+        config=str(subject.config or ""),
+        chain_id=str(subject.chain_id or ""),
+    )
+
+
+def _signature(report: SignatureReport) -> pb.Signature:
+    return pb.Signature(
+        digest=str(report.digest),
+        format=report.format,
+        signer=report.signer,
+        checks=[
+            pb.CheckResult(
+                name=str(finding.check),
+                result=str(finding.result),
+                action=str(finding.action),
+                message=finding.because,
+                code=str(finding.code),
+            )
+            for finding in report.findings
+        ],
+    )

@@ -1,0 +1,228 @@
+"""enforcerd: settings into objects, objects into sockets, until told to stop."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc.aio
+import structlog
+
+from enforcer import __version__
+from enforcer.api.ask import AskHandler
+from enforcer.api.judge import Judge
+from enforcer.api.services import (
+    AdminService,
+    HostStatus,
+    admin_server,
+    verifier_server,
+)
+from enforcer.api.sockets import (
+    Door,
+    Handler,
+    bind_socket,
+    inherited_sockets,
+    splice_to,
+)
+from enforcer.assembly import admission, assemble, host_rules, laxities
+from enforcer.core.errors import EnforcerError
+from enforcer.files import locked, make_folder
+from enforcer.settings import Settings, load_settings
+
+GRACE_SECONDS = 4.0  # for what is being judged when we are told to stop
+GROUP = "enforcer"
+
+log = structlog.get_logger("enforcerd")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status (design section 7)."""
+    parser = argparse.ArgumentParser(prog="enforcerd", description=__doc__)
+    for name in ("config", "state", "run"):
+        parser.add_argument(f"--{name}-dir", type=Path, metavar="DIR")
+    parser.add_argument("--version", action="version", version=__version__)
+    arguments = parser.parse_args(argv)
+    _set_up_log()
+    folders = (arguments.config_dir, arguments.state_dir, arguments.run_dir)
+    try:
+        settings = load_settings(*folders)
+        make_folder(settings.run_dir, mode=0o755)
+        with locked(settings.run_dir / "daemon.lock", wait=False) as held:
+            if not held:
+                log.error("another enforcerd serves here", run_dir=str(folders[2]))
+                return 3
+            daemon = Daemon(settings, lambda: load_settings(*folders))
+            asyncio.run(daemon.serve())
+    except EnforcerError as error:
+        log.error("cannot start", code=str(error.code), reason=str(error))
+        return 4
+    except OSError as error:
+        log.error("cannot start", reason=str(error))
+        return 3
+    return 0
+
+
+class Daemon:
+    """One running enforcerd."""
+
+    def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._reread = reread
+        self._host = assemble(settings)
+        self._admission = admission(self._host, settings)
+        self._judge = Judge(self._admission, deadline_seconds=settings.deadline_seconds)
+        self._problem = ""
+        self._started = time.monotonic()
+        self._stopping = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Open the sockets, say READY, and serve until a signal; then drain."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        with contextlib.suppress(EnforcerError):  # noted; till then all is denied
+            self.reload()
+        verifier = verifier_server(self._judge)
+        admin = admin_server(
+            AdminService(self._judge, status=self.status, reload=self.reload)
+        )
+        doors = self._doors()
+        await self._start_grpc({"verify": verifier, "admin": admin})
+        for door in doors:
+            await door.start()
+        watchdog = asyncio.create_task(self._watchdog())
+        notify("READY=1", f"STATUS={self._summary()}")
+        log.info("serving", run_dir=str(self._settings.run_dir), status=self._summary())
+        await self._stopping.wait()
+        notify("STOPPING=1")
+        log.info("stopping")
+        watchdog.cancel()
+        for door in doors:
+            door.stop()
+        await asyncio.gather(verifier.stop(GRACE_SECONDS), admin.stop(GRACE_SECONDS))
+        self._judge.close()
+
+    def reload(self) -> str:
+        """Read settings, policy and trust again; return the policy's digest.
+
+        Raises:
+            EnforcerError: What is wrong; what was in force stays in force.
+        """
+        try:
+            settings = self._reread()
+            force = self._host.policy.reload()
+        except EnforcerError as error:
+            self._problem = str(error)
+            log.error("reload failed, the old policy stays", reason=self._problem)
+            raise
+        self._problem = ""
+        self._settings = settings
+        self._admission.replace_rules(host_rules(settings))
+        for warning in force.policy.warnings:
+            log.warning("policy", note=warning)
+        log.info("policy in force", digest=str(force.policy.digest))
+        return str(force.policy.digest)
+
+    def status(self) -> HostStatus:
+        """Return what is in force, for `enforcer status`."""
+        try:
+            force = self._host.policy.current()
+            digest, warnings = str(force.policy.digest), force.policy.warnings
+        except EnforcerError as error:
+            digest, warnings = "", ()
+            self._problem = self._problem or str(error)
+        return HostStatus(
+            version=__version__,
+            mode=self._settings.mode,
+            policy_path=str(self._settings.notation_config or ""),
+            policy_digest=digest,
+            policy_problem=self._problem,
+            notices=(*laxities(self._settings), *warnings),
+            uptime_seconds=int(time.monotonic() - self._started),
+        )
+
+    def _summary(self) -> str:
+        return self._problem or f"mode {self._settings.mode}, policy in force"
+
+    def _on_hangup(self) -> None:
+        now = int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)
+        notify("RELOADING=1", f"MONOTONIC_USEC={now}")
+        with contextlib.suppress(EnforcerError):
+            self.reload()
+        notify("READY=1", f"STATUS={self._summary()}")
+
+    def _doors(self) -> list[Door]:
+        inner = self._inner()
+        handlers: dict[str, tuple[Handler, int]] = {
+            "enforcer.sock": (splice_to(inner / "verify"), 0o660),
+            "admin.sock": (splice_to(inner / "admin"), 0o600),
+            "ask.sock": (AskHandler(self._judge), 0o600),
+        }
+        inherited = inherited_sockets()
+        doors = []
+        for name, (handler, mode) in handlers.items():
+            listener = inherited.get(name) or bind_socket(
+                self._settings.run_dir / name,
+                mode=mode,
+                group=GROUP if mode == 0o660 else None,
+            )
+            listener.setblocking(False)  # noqa: FBT003 - its only form
+            doors.append(Door(listener, handler, owner_only=mode == 0o600))
+        return doors
+
+    def _inner(self) -> Path:
+        """A folder nobody else can enter, for grpcio's own sockets."""
+        inner = self._settings.run_dir / "inner"
+        make_folder(inner)
+        inner.chmod(0o700)
+        return inner
+
+    async def _start_grpc(self, servers: dict[str, grpc.aio.Server]) -> None:
+        for name, server in servers.items():
+            path = self._inner() / name
+            path.unlink(missing_ok=True)
+            server.add_insecure_port(f"unix:{path}")
+            await server.start()
+
+    async def _watchdog(self) -> None:
+        """Tell systemd we live, as long as a judging thread does."""
+        every = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
+        while every:
+            await asyncio.sleep(every)
+            if await self._judge.is_alive():
+                notify("WATCHDOG=1")
+
+
+def notify(*lines: str) -> None:
+    """Tell systemd, if it wants to know (sd_notify(3)); never fail over it."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
+    ):
+        channel.connect(address.replace("@", "\0", 1))
+        channel.send("\n".join(lines).encode())
+
+
+def _set_up_log() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Who asks: engines that call into this process. The doors of step 4 come here."""
