@@ -1,0 +1,96 @@
+"""`enforcer cache`: fill and keep the signature cache. Needs no daemon."""
+
+import argparse
+import sys
+
+from enforcer.assembly import assemble
+from enforcer.cli.main import DONE, REFUSED, UsageError
+from enforcer.cli.output import is_json, print_json, settings_of
+from enforcer.cli.targets import split_layout
+from enforcer.core.digest import Digest
+from enforcer.core.errors import clip
+from enforcer.sources.cache import DiskCache
+from enforcer.sources.layout import open_layout
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
+    take = words.add_parser("import", help="take signatures from a layout or archive")
+    take.add_argument(
+        "source", help="oci-layout:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST]"
+    )
+    words.add_parser("list", help="every cached signature")
+    remove = words.add_parser("remove", help="forget signatures")
+    remove.add_argument("digest", nargs="+", help="of a signature or of its subject")
+    check = words.add_parser("fsck", help="hash every cached file")
+    check.add_argument(
+        "--repair", action="store_true", help="drop what is damaged, index anew"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the word says."""
+    cache = assemble(settings_of(arguments)).cache
+    words = {"import": _import, "list": _list, "remove": _remove, "fsck": _fsck}
+    return words[arguments.word](cache, arguments)
+
+
+def _import(cache: DiskCache, arguments: argparse.Namespace) -> int:
+    transport, _, rest = arguments.source.partition(":")
+    if transport not in ("oci-layout", "oci-archive") or not rest:
+        raise UsageError(
+            f'"{clip(arguments.source)}" cannot be imported; expected oci-layout:DIR '
+            "or oci-archive:FILE"
+        )
+    path, tag, digest = split_layout(rest)
+    with open_layout(path, archive=transport == "oci-archive") as layout:
+        if tag or digest:
+            digest = layout.find(tag=tag, digest=digest).descriptor.digest
+        count, refused = cache.add(layout.collect(digest))
+    for item in refused:
+        why = clip(item.why, limit=500)
+        print(f"enforcer: refused {item.what}: {why}", file=sys.stderr)
+    if is_json(arguments):
+        listed = [{"what": item.what, "why": item.why} for item in refused]
+        print_json({"signatures": count, "refused": listed})
+    else:
+        print(f"imported {count} signature(s) from {layout.name}")
+    return REFUSED if refused else DONE
+
+
+def _list(cache: DiskCache, arguments: argparse.Namespace) -> int:
+    entries = list(cache.entries())
+    if is_json(arguments):
+        print_json(
+            [
+                {
+                    "subject": e.subject,
+                    "signature": e.envelope,
+                    "manifest": e.manifest,
+                    "mediaType": e.media_type,
+                }
+                for e in entries
+            ]
+        )
+        return DONE
+    for entry in entries:
+        print(f"{entry.subject}  {entry.envelope}  {clip(entry.media_type)}")
+    return DONE
+
+
+def _remove(cache: DiskCache, arguments: argparse.Namespace) -> int:
+    count = sum(cache.remove(Digest.parse(text)) for text in arguments.digest)
+    print(f"removed {count} signature(s)")
+    return DONE if count else REFUSED
+
+
+def _fsck(cache: DiskCache, arguments: argparse.Namespace) -> int:
+    found = cache.check(repair=arguments.repair)
+    if is_json(arguments):
+        print_json({"good": found.blobs, "damaged": list(found.damaged)})
+    else:
+        for name in found.damaged:
+            print(f"damaged: {clip(name)}" + (" (dropped)" if arguments.repair else ""))
+        print(f"{found.blobs} good, {len(found.damaged)} damaged")
+    return REFUSED if found.damaged and not arguments.repair else DONE

@@ -1,0 +1,112 @@
+"""`enforcer`: the words of the command line, and the exit status of each outcome."""
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from enforcer import __version__
+from enforcer.core.codes import Code
+from enforcer.core.errors import EnforcerError
+
+# Exit statuses (design section 7).
+DONE, REFUSED, USAGE, UNREACHABLE, MISCONFIGURED = 0, 1, 2, 3, 4
+
+_STATUS = {
+    Code.CONTENT_MISSING: UNREACHABLE,
+    Code.NO_RECORD: UNREACHABLE,
+    Code.ENGINE_UNKNOWN: UNREACHABLE,
+    Code.ENGINE_UNREACHABLE: UNREACHABLE,
+    Code.CACHE_UNAVAILABLE: UNREACHABLE,
+    Code.REFERENCE_INVALID: USAGE,
+    Code.POLICY_MISSING: MISCONFIGURED,
+    Code.POLICY_INVALID: MISCONFIGURED,
+    Code.TRUST_STORE_MISSING: MISCONFIGURED,
+    Code.TRUST_STORE_INVALID: MISCONFIGURED,
+    Code.FILE_NOT_TRUSTED: MISCONFIGURED,
+    Code.LEVEL_NOT_ALLOWED: MISCONFIGURED,
+    Code.SETTINGS_INVALID: MISCONFIGURED,
+}
+
+# verb -> the module that does it, and its line in --help
+_VERBS = {
+    "verify": "judge one artifact with the host's policy",
+    "sign": "sign a local image or artifact into the cache",
+    "cache": "fill and keep the signature cache",
+    "trust": "trust stores and trying-out certificates",
+    "status": "what the daemon enforces right now",
+    "explain": "what a code means and what to do",
+    "gate": "write the gate for this host",
+}
+
+
+class UsageError(Exception):
+    """The words of the command line do not go together."""
+
+
+def status_of(code: Code) -> int:
+    """Return the exit status for a decision or error with this code."""
+    if code in (Code.ALLOWED, Code.SKIPPED, Code.BUILD_ALLOWED):
+        return DONE
+    return _STATUS.get(code, REFUSED)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb and return its exit status; errors go to standard error."""
+    arguments = _parser().parse_args(argv)
+    verb = importlib.import_module(f"enforcer.cli.{arguments.verb}")
+    try:
+        return int(verb.run(arguments))
+    except EnforcerError as error:
+        print(f"enforcer: {error}", file=sys.stderr)
+        return status_of(error.code)
+    except UsageError as error:
+        print(f"enforcer: {error}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        print(f"enforcer: {error.strerror}: {error.filename}", file=sys.stderr)
+        return UNREACHABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="enforcer",
+        description="Only signed images start on this host.",
+        epilog="exit: 0 allowed or done, 1 not allowed, 2 usage, 3 target or daemon "
+        "unreachable, 4 policy, settings or trust store unusable",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    _add_common(parser, None)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, line in _VERBS.items():
+        verb = verbs.add_parser(name, help=line, description=line, allow_abbrev=False)
+        importlib.import_module(f"enforcer.cli.{name}").add_arguments(verb)
+        for leaf in _leaves(verb):
+            _add_common(leaf, argparse.SUPPRESS)
+    return parser
+
+
+def _leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Return the parsers of a verb's own words, or the verb's parser itself."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return [parser, *action.choices.values()]
+    return [parser]
+
+
+def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
+    """Accept the global options here, before or after the verb."""
+    group = parser.add_argument_group("everywhere")
+    for name in ("config", "state", "run"):
+        group.add_argument(f"--{name}-dir", type=Path, metavar="DIR", default=default)
+    group.add_argument(
+        "-o",
+        "--output",
+        choices=("text", "json"),
+        default=default if default is argparse.SUPPRESS else "text",
+    )

@@ -1,0 +1,115 @@
+"""`enforcer trust`: the trust stores, and certificates for trying things out."""
+
+import argparse
+from pathlib import Path
+
+from enforcer.audit.clock import HostClock
+from enforcer.cli.main import DONE, UsageError
+from enforcer.cli.output import is_json, print_json, settings_of
+from enforcer.core.certificate import parse_certificate
+from enforcer.core.errors import clip
+from enforcer.core.identity import subject_text
+from enforcer.core.policy import StoreName, StoreType
+from enforcer.core.signing import generate_test_chain
+from enforcer.core.truststore import MAX_STORE_FILE_BYTES, parse_store_file
+from enforcer.files import FileError, make_folder, read_file, write_file
+from enforcer.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
+    add = words.add_parser("add", help="put certificates into a trust store")
+    add.add_argument("--type", choices=[str(t) for t in StoreType], default="ca")
+    add.add_argument("--store", required=True, metavar="NAME")
+    add.add_argument("file", nargs="+", type=Path, help="PEM or DER certificates")
+    words.add_parser("list", help="every trusted certificate")
+    generate = words.add_parser(
+        "generate-test", help="a CA and a signing key; trusts nothing by itself"
+    )
+    generate.add_argument("name", help="the common name, such as acme.test")
+    generate.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the word says."""
+    words = {"add": _add, "list": _list, "generate-test": _generate}
+    return words[arguments.word](arguments)
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    store = StoreName(StoreType(arguments.type), arguments.store)
+    folder = settings.trust_dir / arguments.type / arguments.store
+    checked = []
+    for file in arguments.file:  # all are checked before one is written
+        raw = read_file(file, max_bytes=MAX_STORE_FILE_BYTES)
+        parse_store_file(raw, store=store, file_name=file.name)
+        place = folder / file.name
+        if place.exists() and place.read_bytes() != raw:
+            raise FileError(
+                f"{place} holds another certificate",
+                remedy="Give the file another name, or remove the old one first.",
+            )
+        checked.append((place, raw))
+    make_folder(folder, mode=0o755)
+    for place, raw in checked:
+        write_file(place, raw, mode=0o644)
+        print(f"trusted in {store}: {place}")
+    print("systemctl reload enforcer  puts it in force")
+    return DONE
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    settings = settings_of(arguments)
+    found = list(_certificates(settings))
+    if is_json(arguments):
+        print_json(found)
+        return DONE
+    for item in found:
+        print(f"{item['store']}  {item['file']}  {item['subject']}  {item['until']}")
+    return DONE
+
+
+def _certificates(settings: Settings) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    for type_ in StoreType:
+        for path in sorted((settings.trust_dir / type_).glob("*/*")):
+            store = StoreName(type_, path.parent.name)
+            raw = read_file(path, max_bytes=MAX_STORE_FILE_BYTES)
+            for der in parse_store_file(raw, store=store, file_name=path.name):
+                parsed = parse_certificate(der, what=path.name)
+                until = parsed.not_valid_after_utc
+                found.append(
+                    {
+                        "store": str(store),
+                        "file": clip(path.name),
+                        "subject": subject_text(parsed.subject),
+                        "until": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+                    }
+                )
+    return found
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    name = arguments.name
+    if "/" in name or name.startswith("."):
+        raise UsageError(f'"{clip(name)}" cannot be a file name')
+    key, chain, root = generate_test_chain(name, at=HostClock().now())
+    make_folder(arguments.out, mode=0o755)
+    written = {f"{name}.key": (key, 0o600), f"{name}.crt": (chain, 0o644)}
+    written[f"{name}-ca.crt"] = (root, 0o644)
+    for file in written:
+        if (arguments.out / file).exists():
+            raise FileError(
+                f"{arguments.out / file} is there already",
+                remedy="Name another folder; nothing was written.",
+            )
+    for file, (content, mode) in written.items():
+        write_file(arguments.out / file, content, mode=mode)
+        print(f"wrote {arguments.out / file}")
+    print(
+        f"nothing trusts it yet: enforcer trust add --type ca --store {name} "
+        f"{arguments.out / f'{name}-ca.crt'}"
+    )
+    return DONE

@@ -1,0 +1,183 @@
+"""`enforcer verify TARGET`: judge one artifact, with or without the daemon."""
+
+import argparse
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from enforcer.admission import MAX_SIGNATURES, Weigher
+from enforcer.assembly import Host, assemble, host_rules
+from enforcer.audit.clock import FixedClock, HostClock
+from enforcer.cli.main import UsageError, status_of
+from enforcer.cli.output import coloured, is_json, print_json, settings_of
+from enforcer.cli.targets import FORMS, Target, open_target
+from enforcer.core.errors import clip
+from enforcer.core.findings import Result, SignatureReport
+from enforcer.core.record import DecisionRecord, decision_json
+from enforcer.core.reference import parse_reference
+from enforcer.core.subject import ImageName, Subject, artifact_subject, bind_subject
+from enforcer.ports import Clock, SignatureCache
+from enforcer.settings import LEVELS, Settings
+from enforcer.sources.carried import CarriedSignatures
+from enforcer.sources.trust_files import load_policy
+
+_MARKS = {
+    Result.PASSED: ("ok", "green"),
+    Result.FAILED: ("FAILED", "red"),
+    Result.INCONCLUSIVE: ("unknown", "red"),
+    Result.NOT_RUN: ("not run", "dim"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    parser.add_argument("target", help=FORMS)
+    parser.add_argument("--scope", metavar="REF", help="judge under this name")
+    parser.add_argument(
+        "--with-cache",
+        action="store_true",
+        help="count the host's cached signatures for a layout or archive, too",
+    )
+    what_if = parser.add_argument_group("what if (releases nothing)")
+    what_if.add_argument("--notation-config", type=Path, metavar="DIR")
+    what_if.add_argument("--at", type=_time, metavar="TIME", help="RFC 3339")
+    what_if.add_argument(
+        "-m",
+        "--user-metadata",
+        action="append",
+        type=parse_pair,
+        metavar="K=V",
+        default=[],
+    )
+    what_if.add_argument("--max-signatures", type=_positive, default=MAX_SIGNATURES)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge, print, and return the exit status."""
+    settings = settings_of(arguments)
+    if arguments.notation_config:
+        settings = replace(
+            settings,
+            notation_config=arguments.notation_config,
+            allow_levels=LEVELS,  # somebody asks about their own policy
+        )
+    host = assemble(settings)
+    with open_target(arguments.target, host) as target:
+        record = _judge(target, host, settings, arguments)
+    if is_json(arguments):
+        print_json(decision_json(record))
+    else:
+        _print(record)
+    return status_of(record.decision.code)
+
+
+def _judge(
+    target: Target, host: Host, settings: Settings, arguments: argparse.Namespace
+) -> DecisionRecord:
+    started = time.perf_counter()
+    what_if = _is_what_if(arguments)
+    force = load_policy(
+        settings.notation_config, trusted=arguments.notation_config is None
+    )
+    cache = _signatures(target, host, arguments)
+    subject = _subject(target, cache, arguments)
+    clock: Clock = FixedClock(arguments.at) if arguments.at else HostClock()
+    rules = replace(
+        host_rules(settings),
+        user_metadata=dict(arguments.user_metadata),
+        max_signatures=arguments.max_signatures,
+    )
+    decision = Weigher(rules=rules, cache=cache, clock=clock).weigh(subject, force)
+    return DecisionRecord(
+        id=clock.new_id(),
+        decision=decision,
+        asked_by="cli",
+        reference=subject.shown,
+        container="",
+        subject=subject,
+        mode=settings.mode,
+        policy=force.policy.digest,
+        at=clock.now(),
+        duration_ms=(time.perf_counter() - started) * 1000,
+        what_if=what_if,
+    )
+
+
+def _signatures(
+    target: Target, host: Host, arguments: argparse.Namespace
+) -> SignatureCache:
+    """Return where signatures come from: the host's cache, or what is carried."""
+    if target.layout is None:
+        return host.cache
+    also = host.cache if arguments.with_cache else None
+    return CarriedSignatures(target.layout.collect(), also=also)
+
+
+def _subject(
+    target: Target, cache: SignatureCache, arguments: argparse.Namespace
+) -> Subject:
+    names = target.names
+    if arguments.scope:
+        reference = parse_reference(arguments.scope)
+        names = (ImageName(clip(arguments.scope), reference.repository(local=True)),)
+    if target.claim is None:
+        if not names:
+            raise UsageError(
+                "a layout does not say under which name to judge it; add --scope "
+                "REGISTRY/REPOSITORY"
+            )
+        return artifact_subject(target.shown, names, target.contents[0])
+    listed = [content.descriptor.digest for content in target.claim.contents]
+    cached = cache.manifests_about(target.claim.config_digest, listed)
+    return bind_subject(replace(target.claim, names=names), cached)
+
+
+def _is_what_if(arguments: argparse.Namespace) -> bool:
+    return bool(
+        arguments.notation_config
+        or arguments.at
+        or arguments.scope
+        or arguments.user_metadata
+        or arguments.max_signatures != MAX_SIGNATURES
+    )
+
+
+def _print(record: DecisionRecord) -> None:
+    decision = record.decision
+    said = ("ALLOWED", "green") if decision.allowed else ("DENIED", "red")
+    word = coloured(*said)
+    print(f"{word}  {decision.message} [{decision.code}]")
+    if decision.statement:
+        print(f"  statement  {decision.statement}")
+    for report in decision.signatures:
+        _print_signature(report)
+
+
+def _print_signature(report: SignatureReport) -> None:
+    print(f"  signature  {report.digest.short}  {report.format}  {report.signer}")
+    for finding in report.findings:
+        mark, colour = _MARKS[finding.result]
+        noted = "" if finding.action == "enforce" else f" ({finding.action})"
+        shown = coloured(f"{mark:8}", colour)
+        print(f"    {shown} {finding.check}{noted}: {finding.because}")
+
+
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def parse_pair(text: str) -> tuple[str, str]:
+    """Read KEY=VALUE from the command line."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f'"{clip(text)}" is not KEY=VALUE')
+    return name, value
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected a number above zero")
+    return number

@@ -1,0 +1,251 @@
+"""Ask enforcerd whether runc may create a container. Exit 0: it may. 10: not.
+
+Run by the gate: `python3 -I -S -E ask.py --socket S --conf C --gate-log L -- ARGS`.
+It starts in some ten milliseconds, so it imports next to nothing: `_socket` instead of
+`socket` alone saves a third of that. It decides nothing; it refuses when it does
+not get a plain yes from a daemon that root runs, within DEADLINE_SECONDS.
+"""
+
+import os
+import sys
+import time
+from _socket import (
+    AF_UNIX,
+    SO_PEERCRED,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)
+
+if __name__ == "__main__":  # -I hides our own folder; last, so the library wins
+    sys.path.append(__file__.rsplit("/", 3)[0])
+
+from enforcer import ttrpc
+
+DEADLINE_SECONDS = 4.0  # over the daemon's own 3 s, under the 5 s we promise
+RETRY_SECONDS = 0.05  # while the daemon is being restarted
+MAX_GATE_LOG_BYTES = 1024 * 1024
+REFUSED = 10  # no status that Python or the shell gives by itself
+SERVICE = "enforcer.api.v1.Verifier"
+
+# runc's options that take a value, before the command and after it (runc(8)).
+_WITH_VALUE = frozenset(
+    {
+        "root", "log", "log-format", "criu", "rootless", "bundle", "b",
+        "console-socket",
+        "pid-file", "preserve-fds", "image-path", "work-path", "parent-path",
+        "page-server", "manage-cgroups-mode", "empty-ns", "status-fd", "lsm-profile",
+        "lsm-mount-context",
+    }
+)  # fmt: skip
+_ASKED = frozenset({"create", "run", "restore"})
+
+
+class RefusalError(Exception):
+    """No plain yes. The text is for the person who tried to start the container."""
+
+
+def main(argv: list[str]) -> int:
+    """Return the exit status for the gate."""
+    own, runc_argv = _split(argv)
+    options, words = parse_runc(runc_argv)
+    try:
+        ask(own["socket"], options, words)
+    except RefusalError as refusal:
+        return _refuse(f"enforcer: {refusal}", own, options, silent=False)
+    except (OSError, ttrpc.ProtocolError) as error:
+        return _refuse(f"enforcer: {_no_answer(error, own)}", own, options, silent=True)
+    return 0
+
+
+def parse_runc(argv: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Split runc's arguments into options, undashed, and words, as Go's flag does.
+
+    Options before and after the command share one dictionary: no name means two
+    things in runc. After the container's id nothing is an option.
+    """
+    options: dict[str, str] = {}
+    words: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if len(words) == 2 or not word.startswith("-") or word == "-":
+            words.append(word)
+            continue
+        if word == "--":
+            continue
+        name, given, value = word.lstrip("-").partition("=")
+        if given:
+            options[name] = value
+        elif name in _WITH_VALUE:
+            options[name] = next(rest, "")
+        else:
+            options[name] = "true"
+    return options, words
+
+
+def ask(socket_path: str, options: dict[str, str], words: list[str]) -> None:
+    """Return if the daemon says yes.
+
+    Raises:
+        RefusalError: It says no, or this is nothing that may be asked about.
+        OSError: No daemon, or no answer in time.
+        ttrpc.ProtocolError: An answer that is none.
+    """
+    if len(words) != 2 or words[0] not in _ASKED:
+        raise RefusalError(
+            f"the gate does not know this call of runc: {_shown(' '.join(words[:2]))}"
+            " [ENF-1605]"
+        )
+    bundle = options.get("bundle") or options.get("b") or os.getcwd()  # noqa: PTH109
+    container = ttrpc.encode_fields(
+        (1, words[1]),
+        (2, os.path.abspath(bundle)),  # noqa: PTH100
+        (3, os.path.abspath(options.get("root") or "/run/runc")),  # noqa: PTH100
+        (4, words[0]),
+    )
+    call = ttrpc.Request(
+        SERVICE, "Verify", ttrpc.encode_fields((1, "gate"), (4, container))
+    )
+    answer = ttrpc.decode_fields(_round_trip(socket_path, call))
+    if ttrpc.number(answer, 1) != 1:
+        code, message, name = (_shown(ttrpc.text(answer, n)) for n in (2, 3, 4))
+        raise RefusalError(
+            f"{message} [{code}]; next: enforcer explain {code} (decision {name})"
+        )
+
+
+def _round_trip(path: str, call: ttrpc.Request) -> bytes:
+    end = time.monotonic() + DEADLINE_SECONDS
+    connection = _connect(path, end)
+    try:
+        timeout_ns = int(DEADLINE_SECONDS * 1e9)
+        payload = ttrpc.encode_request(call, timeout_ns=timeout_ns)
+        connection.sendall(ttrpc.encode_frame(ttrpc.Frame(1, ttrpc.REQUEST, payload)))
+        reader = ttrpc.FrameReader()
+        while True:  # bounded by the deadline
+            connection.settimeout(max(end - time.monotonic(), 0.001))
+            received = connection.recv(65536)
+            if not received:
+                raise ConnectionResetError("the daemon hung up")
+            for frame in reader.feed(received):
+                if frame.kind == ttrpc.RESPONSE and frame.stream == 1:
+                    return ttrpc.decode_response(frame.payload)
+            if time.monotonic() >= end:
+                raise TimeoutError
+    finally:
+        connection.close()
+
+
+def _connect(path: str, end: float) -> socket:
+    """Connect, waiting for a daemon that is being restarted; root's daemon only."""
+    while True:  # bounded by the deadline
+        connection = socket(AF_UNIX, SOCK_STREAM)
+        connection.settimeout(max(end - time.monotonic(), 0.001))
+        try:
+            connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            connection.close()
+            if time.monotonic() + RETRY_SECONDS >= end:
+                raise
+            time.sleep(RETRY_SECONDS)
+            continue
+        except OSError:
+            connection.close()
+            raise
+        peer = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
+        uid = int.from_bytes(peer[4:8], sys.byteorder)
+        if uid not in (0, os.geteuid()):
+            connection.close()
+            raise RefusalError(
+                f"{path} is not root's but uid {uid}'s, so its answer is worth nothing"
+                " [ENF-1603]"
+            )
+        return connection
+
+
+def _no_answer(error: Exception, own: dict[str, str]) -> str:
+    if isinstance(error, ttrpc.ProtocolError):
+        return (
+            f"the answer of enforcerd on {own['socket']} made no sense, so nothing "
+            f"starts: {_shown(str(error))}; systemctl restart enforcer [ENF-1604]"
+        )
+    if isinstance(error, TimeoutError):
+        return (
+            f"enforcerd did not answer on {own['socket']} within "
+            f"{DEADLINE_SECONDS:.0f} s, so nothing starts; "
+            "systemctl restart enforcer [ENF-1602]"
+        )
+    why = _shown(getattr(error, "strerror", None) or str(error))
+    return (
+        f"enforcerd cannot be reached on {own['socket']} ({why})"
+        ", so nothing starts; systemctl status enforcer [ENF-1601]"
+    )
+
+
+def _refuse(
+    message: str, own: dict[str, str], options: dict[str, str], *, silent: bool
+) -> int:
+    """Say no where the engine shows it; in monitor mode note it and say yes."""
+    if _is_monitor(own["conf"]):
+        if silent:  # nobody else could record it
+            _append(own["gate-log"], f"{time.time():.0f} would refuse: {message}\n")
+        return 0
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    quoted = message.replace("\\", "\\\\").replace('"', '\\"')
+    if options.get("log"):  # where containerd's shim looks for runc's last words
+        line = f'{{"level":"error","msg":"{quoted}","time":"{stamp}"}}\n'
+        try:
+            with open(options["log"], "a", encoding="ascii") as file:  # noqa: PTH123
+                file.write(line)
+        except OSError as error:
+            print(f"enforcer: {options['log']}: {error}", file=sys.stderr)  # noqa: T201
+    print(message, file=sys.stderr)  # noqa: T201
+    return REFUSED
+
+
+def _is_monitor(conf: str) -> bool:
+    """Only root's own plain file that says so; anything else means enforce."""
+    try:
+        handle = os.open(conf, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(handle)
+        regular = status.st_mode & 0o170000 == 0o100000
+        trusted = status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
+        return regular and trusted and os.read(handle, 64).strip() == b"mode=monitor"
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+
+
+def _append(path: str, line: str) -> None:
+    try:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        handle = os.open(path, flags, 0o600)
+    except OSError:
+        return  # monitor mode: nothing may stop a start
+    try:
+        if os.fstat(handle).st_size < MAX_GATE_LOG_BYTES:
+            os.write(handle, line.encode("ascii", "backslashreplace"))
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _shown(untrusted: str) -> str:
+    """One line of printable ASCII, bounded."""
+    clean = "".join(c if " " <= c <= "~" else "?" for c in untrusted[:1000])
+    return clean.strip()
+
+
+def _split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Split our own options (three names and their values) from runc's arguments."""
+    names = (option.lstrip("-") for option in argv[0:6:2])
+    return dict(zip(names, argv[1:6:2], strict=True)), argv[7:]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

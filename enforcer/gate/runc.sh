@@ -1,0 +1,41 @@
+#!/bin/sh
+# The gate: the only `runc` in the engine's PATH. create, run and restore are asked
+# about first; everything else becomes the real runc at once. Nothing a container
+# could inherit is changed: no environment, limit, umask or file descriptor.
+# Written by `enforcer gate`; the four names below are absolute and nobody's but root's.
+runc='@RUNC@'
+python='@PYTHON@'
+ask='@ASK@'
+conf='@CONF@'
+
+# Find runc's command behind its global options, as runc does. What is not known
+# here is asked about, never let through.
+command='' value=''
+for word in "$@"; do
+    if [ -n "$value" ]; then value=''; continue; fi
+    case $word in
+        --root | --log | --log-format | --criu | --rootless) value=1 ;;
+        --root=* | --log=* | --log-format=* | --criu=* | --rootless=*) ;;
+        --debug | --systemd-cgroup) ;;
+        --version | --help | -v | -h) command=help; break ;;
+        *) command=$word; break ;;
+    esac
+done
+case $command in
+    checkpoint | delete | events | exec | features | help | kill | list | pause | ps | resume | spec | start | state | update | '')
+        exec "$runc" "$@" ;;
+esac
+
+# -I -S -E: no site packages, no user folder, no PYTHON* variable of the caller.
+"$python" -I -S -E "$ask" @OPTIONS@ -- "$@" </dev/null >/dev/null
+status=$?
+if [ "$status" -eq 0 ]; then exec "$runc" "$@"; fi
+if [ "$status" -ne 10 ]; then  # 10 is its no
+    # The question itself could not be run. Only root's own word `mode=monitor` lets
+    # a start through then (a broken interpreter must not take a monitored host down).
+    mode=enforce
+    if [ -f "$conf" ] && [ ! -L "$conf" ] && [ -O "$conf" ]; then read -r mode <"$conf"; fi
+    if [ "$mode" = mode=monitor ]; then exec "$runc" "$@"; fi
+    echo "enforcer: the gate could not run $ask (status $status), so nothing starts; install enforcer again [ENF-1605]" >&2
+fi
+exit 1
