@@ -1,0 +1,178 @@
+"""A private enforcerd with its gate, policy and command line, for real engines."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from enforcer.gate.render import render_gate
+from tests.engines.containerd import Containerd
+from tests.engines.dockerd import Dockerd
+from tests.engines.notation import Notation, Signer, statement
+from tests.engines.path import REAL_RUNC
+from tests.engines.process import Daemon, run
+
+SYSTEM_PYTHON = Path("/usr/bin/python3")
+
+
+class EnforcedHost:
+    """Folders, one daemon and one gate below a short folder in /tmp.
+
+    Make engines with `gate=host.gate`, then `configure` and `start`. One signer,
+    `acme`, is trusted in `ca:acme` for every name; `stranger` is not trusted.
+    """
+
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="enf-", dir="/tmp"))
+        self.config = self.home / "etc"
+        self.state = self.home / "var"
+        self.run = self.home / "run"
+        self.gate = self.home / "gate"
+        for folder in (self.config, self.state, self.gate):
+            folder.mkdir()
+        self.notation = Notation(self.home / "notation")
+        self.acme: Signer = self.notation.add_signer("acme")
+        self.stranger: Signer = self.notation.add_signer("stranger")
+        self.notation.trust("acme", self.acme)
+        self.notation.write_policy(statement("everything", stores=["ca:acme"]))
+        self.settings: dict[str, object] = {
+            "apiVersion": "enforcer/v1",
+            "notationConfig": str(self.notation.config),
+            "engines": [],
+        }
+        self.write_gate()
+        self.configure()
+        self._daemon = Daemon(
+            [sys.executable, "-m", "enforcer.daemon", *self._folders()],
+            {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
+            self.home / "enforcerd.log",
+        )
+
+    def write_gate(self) -> None:
+        """Put the gate in place, as the only `runc` of its folder."""
+        gate = self.gate / "runc"
+        gate.write_text(
+            render_gate(
+                runc=REAL_RUNC,
+                python=SYSTEM_PYTHON,
+                run_dir=self.run,
+                config_dir=self.config,
+                log_dir=self.state / "log",
+            )
+        )
+        gate.chmod(0o755)
+
+    def configure(self, *engines: Containerd | Dockerd, **settings: object) -> None:
+        """Write enforcer.yaml for these engines; `settings` are further keys of it."""
+        if engines:
+            self.settings["engines"] = [
+                part for engine in engines for part in _engine_settings(engine)
+            ]
+        self.settings |= settings
+        text = yaml.safe_dump(self.settings)
+        (self.config / "enforcer.yaml").write_text(text)
+
+    @property
+    def log(self) -> str:
+        """What the daemon logged."""
+        return self._daemon.log.read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        return self._daemon.pid
+
+    def start(self) -> Self:
+        """Start the daemon and wait until its sockets answer."""
+        self._daemon.start(self._is_ready)
+        return self
+
+    def stop(self) -> None:
+        """Stop the daemon as a service manager would."""
+        self._daemon.stop()
+
+    def kill(self) -> None:
+        """Kill the daemon, as a crash would."""
+        self._daemon.kill()
+
+    def close(self) -> None:
+        """Stop the daemon and remove everything."""
+        self.stop()
+        shutil.rmtree(self.home)
+
+    def enforcer(
+        self, *words: str | Path, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line with this host's folders."""
+        return run(
+            [sys.executable, "-m", "enforcer", *self._folders(), *words],
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
+            check=check,
+        )
+
+    def sign(self, target: str, signer: Signer | None = None) -> None:
+        """Sign a target into the cache, as `acme` unless somebody else is named."""
+        by = signer or self.acme
+        self.enforcer("sign", target, "--key", by.key, "--cert", by.chain)
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """Return the audit log."""
+        path = self.state / "log" / "audit.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _folders(self) -> Sequence[str]:
+        named = {"config": self.config, "state": self.state, "run": self.run}
+        return [word for n, p in named.items() for word in (f"--{n}-dir", str(p))]
+
+    def _is_ready(self) -> bool:
+        for name in ("ask.sock", "enforcer.sock", "admin.sock"):
+            with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+                if client.connect_ex(os.fspath(self.run / name)) == 0:
+                    continue
+            return False
+        return True
+
+
+def _engine_settings(engine: Containerd | Dockerd) -> list[dict[str, str]]:
+    containerd = engine.containerd if isinstance(engine, Dockerd) else engine
+    found = [
+        {
+            "kind": "containerd",
+            "socket": str(containerd.socket),
+            "root": str(containerd.root),
+            "state": str(containerd.state),
+        }
+    ]
+    if isinstance(engine, Dockerd):
+        found.append(
+            {
+                "kind": "docker",
+                "socket": str(containerd.socket),
+                "root": str(engine.data_root),
+                "state": str(engine.exec_root),
+            }
+        )
+    return found
