@@ -174,7 +174,7 @@ def dockerfile_context(
 def _layer_archives(text: str, *, split: bool) -> tuple[bytes, ...]:
     system: list[_Member] = [
         ("bin", None, 0o755),
-        ("bin/busybox", BUSYBOX.read_bytes(), 0o755),
+        ("bin/busybox", _busybox(), 0o755),
         *((f"bin/{applet}", "busybox", 0o777) for applet in APPLETS),
         ("etc", None, 0o755),
         ("etc/passwd", b"root:x:0:0:root:/:/bin/sh\n", 0o644),
@@ -182,6 +182,11 @@ def _layer_archives(text: str, *, split: bool) -> tuple[bytes, ...]:
     ]
     message: list[_Member] = [(MESSAGE_PATH, f"{text}\n".encode(), 0o644)]
     return (_tar(system), _tar(message)) if split else (_tar([*system, *message]),)
+
+
+def _busybox() -> bytes:
+    """The program; nothing where it is missing, for images that are never run."""
+    return BUSYBOX.read_bytes() if BUSYBOX.exists() else b""
 
 
 # Name, content (None: a folder; str: the target of a symlink), permissions.
