@@ -16,8 +16,7 @@ for word in "$@"; do
     case $word in
         --root | --log | --log-format | --criu | --rootless) value=1 ;;
         --root=* | --log=* | --log-format=* | --criu=* | --rootless=*) ;;
-        --debug | --systemd-cgroup) ;;
-        --version | --help | -v | -h) command=help; break ;;
+        --debug | --systemd-cgroup | --version | --help | -v | -h) ;;
         *) command=$word; break ;;
     esac
 done
