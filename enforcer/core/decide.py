@@ -108,7 +108,7 @@ def _best_problem(name: str, reports: Sequence[SignatureReport]) -> tuple[Code, 
     best = max(reports, key=_progress)
     problem = best.first_problem
     others = len(reports) - 1
-    tail = f" (and {others} more signatures that do not count)" if others else ""
+    tail = f" ({others} more that do not count either)" if others else ""
     if problem is None:
         return Code.INTERNAL, f"{name} has a signature that was not checked fully{tail}"
     return (

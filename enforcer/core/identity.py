@@ -181,6 +181,9 @@ def _unescape(value: str, whole: str) -> str:
         if value[index] != " ":
             kept = len(out)
         index += length
+    if kept < len(out) and out[:kept].endswith(b"\\"):
+        # notation's parser takes that space for an escaped one
+        raise _malformed(whole, "a value ends in a backslash and a space")
     try:
         return out[:kept].decode("utf-8")
     except UnicodeDecodeError as error:

@@ -141,7 +141,9 @@ class _Reader:
             members.get("signatureVerification"), what
         )
         skip = level is not None and level.is_skip
-        stores = self._stores(self._trusted(members, "trustStores", what, skip=skip))
+        stores = self._stores(
+            self._trusted(members, "trustStores", what, skip=skip), what
+        )
         identities = self._identities(
             self._trusted(members, "trustedIdentities", what, skip=skip), what
         )
@@ -214,20 +216,20 @@ class _Reader:
             self.problems.append(f"{what}: level skip, so {key} must not be there")
         return ()
 
-    def _stores(self, texts: tuple[str, ...]) -> tuple[StoreName, ...]:
+    def _stores(self, texts: tuple[str, ...], what: str) -> tuple[StoreName, ...]:
         found: dict[StoreName, None] = {}
         for text in texts:
             type_, _, name = text.partition(":")
             if type_ not in tuple(StoreType):
                 self.problems.append(
-                    f'trust store "{clip(text)}" must be TYPE:NAME, the type one of '
-                    f"{_or(StoreType)}"
+                    f'{what}: trust store "{clip(text)}" must be TYPE:NAME, '
+                    f"the type one of {_or(StoreType)}"
                 )
                 continue
             try:
                 found[StoreName(StoreType(type_), name)] = None
             except MalformedError as error:
-                self.problems.append(error.what)
+                self.problems.append(f"{what}: {error.what}")
         return tuple(found)
 
     def _identities(self, texts: tuple[str, ...], what: str) -> tuple[Identity, ...]:

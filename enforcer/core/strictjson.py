@@ -7,6 +7,7 @@ and numbers out of range are refused rather than guessed at.
 """
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Collection
@@ -44,6 +45,7 @@ def parse_json(raw: bytes, *, what: str, max_bytes: int) -> Json:
             object_pairs_hook=_no_duplicates,
             parse_constant=_no_constant,
             parse_int=_bounded_int,
+            parse_float=_finite_float,
         )
         # A lone surrogate (\ud800) is text here and something else in Go.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -113,6 +115,13 @@ def _bounded_int(text: str) -> int:
     if len(text) > MAX_DIGITS + 1:
         raise ValueError("number out of range")
     return int(text)
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("number out of range")
+    return value
 
 
 def _check_depth(raw: bytes, what: str) -> None:

@@ -205,12 +205,12 @@ def _require_issued(
 def _require_root(root: x509.Certificate, number: int) -> None:
     what = f"certificate #{number}, the last of the chain,"
     with as_chain_error(what):
-        verify_certificate_signature(root, root.public_key())
         if root.issuer != root.subject:
             raise ChainError(
-                f'{what} is issued by "{subject_text(root.issuer)}"; the chain must '
+                f'{what} was issued by "{subject_text(root.issuer)}"; the chain must '
                 "end in its root"
             )
+        verify_certificate_signature(root, root.public_key())
         root.verify_directly_issued_by(root)
 
 

@@ -1,0 +1,245 @@
+"""enforcerd as systemd sees it: notifications, signals, sockets handed over.
+
+A real process with real sockets; no root and no engine needed.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from enforcer.api.v1 import enforcer_pb2 as pb
+from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
+
+WAIT_SECONDS = 20  # a loaded two-core machine; the daemon needs one
+SOCKETS = ("enforcer.sock", "admin.sock", "ask.sock")
+DIGEST = "sha256:" + "a" * 64
+
+
+class Systemd:
+    """Plays service manager for one daemon: starts it and hears what it says."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.said = b""
+        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._channel.bind(str(home / "notify"))
+        self._channel.settimeout(WAIT_SECONDS)
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start the daemon; `before` is a program that starts it for us."""
+        folders = [f"--{n}-dir={self.home / n}" for n in ("config", "state", "run")]
+        told = {"NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "400000"}
+        with (self.home / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [*before, sys.executable, "-m", "enforcer.daemon", *folders],
+                env=os.environ | told,
+                stderr=log,
+            )
+        self._processes.append(process)
+        return process
+
+    def hears(self, words: bytes) -> bytes:
+        """Wait until the daemon says something with these words; return all of it."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            said = self._channel.recv(4096)
+            if words in said:
+                return said
+        raise AssertionError(f"never heard {words!r}")
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._channel.close()
+
+
+@pytest.fixture
+def systemd() -> Iterator[Systemd]:
+    # Unix socket paths are limited to 108 bytes: pytest's folders are too long.
+    with tempfile.TemporaryDirectory(prefix="enf-", dir="/tmp") as folder:
+        manager = Systemd(Path(folder))
+        (manager.home / "config").mkdir()
+        with contextlib.closing(manager):
+            yield manager
+
+
+def ask(path: Path) -> pb.VerifyResponse:
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        answer: pb.VerifyResponse = pb_grpc.VerifierStub(channel).Verify(
+            pb.VerifyRequest(reference="app:1", digest=DIGEST), timeout=WAIT_SECONDS
+        )
+        return answer
+
+
+def test_says_ready_when_it_answers_and_stops_when_told(systemd: Systemd) -> None:
+    """Units ordered after it may rely on READY."""
+    daemon = systemd.start()
+    systemd.hears(b"READY=1")
+
+    answer = ask(systemd.home / "run" / "enforcer.sock")
+
+    assert (answer.allowed, answer.code) == (False, "ENF-1201")
+    daemon.send_signal(signal.SIGTERM)
+    systemd.hears(b"STOPPING=1")
+    assert daemon.wait(WAIT_SECONDS) == 0
+
+
+def test_feeds_the_watchdog(systemd: Systemd) -> None:
+    """systemd restarts a daemon whose judging threads hang."""
+    systemd.start()
+
+    assert systemd.hears(b"WATCHDOG=1") == b"WATCHDOG=1"
+
+
+def test_hangup_reloads_and_says_so(systemd: Systemd) -> None:
+    """sd_notify(3): RELOADING with a time, then READY again."""
+    daemon = systemd.start()
+    systemd.hears(b"READY=1")
+
+    daemon.send_signal(signal.SIGHUP)
+
+    assert b"MONOTONIC_USEC=" in systemd.hears(b"RELOADING=1")
+    assert b"no trust policy" in systemd.hears(b"READY=1")
+
+
+def test_a_second_daemon_on_the_same_sockets_refuses_to_start(
+    systemd: Systemd,
+) -> None:
+    """grpcio would quietly take the live socket from the first one."""
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    second = systemd.start()
+
+    assert second.wait(WAIT_SECONDS) == 3
+    assert b"another enforcerd serves here" in (systemd.home / "log").read_bytes()
+    assert ask(systemd.home / "run" / "enforcer.sock").code == "ENF-1201"
+
+
+def test_starts_over_the_sockets_of_one_that_was_killed(systemd: Systemd) -> None:
+    """A crash leaves its sockets; they must not keep the next one from starting."""
+    first = systemd.start()
+    systemd.hears(b"READY=1")
+    first.kill()
+    first.wait()
+
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    assert ask(systemd.home / "run" / "enforcer.sock").code == "ENF-1201"
+
+
+def test_a_file_in_place_of_a_socket_is_left_alone(systemd: Systemd) -> None:
+    """Whatever that file is, it is not ours to delete."""
+    (systemd.home / "run").mkdir()
+    (systemd.home / "run" / "ask.sock").write_text("precious")
+
+    daemon = systemd.start()
+
+    assert daemon.wait(WAIT_SECONDS) == 3
+    assert (systemd.home / "run" / "ask.sock").read_text() == "precious"
+
+
+@pytest.mark.skipif(
+    not shutil.which("systemd-socket-activate"), reason="no systemd here"
+)
+def test_takes_the_sockets_systemd_hands_over(systemd: Systemd) -> None:
+    """A caller that connects before the daemon runs is queued, then answered."""
+    paths = [str(systemd.home / "run" / name) for name in SOCKETS]
+    listen = [word for path in paths for word in ("--listen", path)]
+    names = f"--fdname={':'.join(SOCKETS)}"
+    told = ("--setenv=NOTIFY_SOCKET", "--setenv=WATCHDOG_USEC")
+    activated = systemd.start(before=["systemd-socket-activate", *listen, names, *told])
+    waited = time.monotonic() + WAIT_SECONDS
+    while not Path(paths[0]).is_socket() and time.monotonic() < waited:
+        time.sleep(0.01)
+    inode = Path(paths[0]).stat().st_ino
+
+    answer = ask(Path(paths[0]))
+
+    assert answer.code == "ENF-1201"
+    assert Path(paths[0]).stat().st_ino == inode  # systemd's, not bound anew
+    activated.send_signal(signal.SIGTERM)
+    assert activated.wait(WAIT_SECONDS) == 0
+    assert Path(paths[2]).is_socket()  # the next daemon's callers queue here
+
+
+def test_offers_health_and_reflection(systemd: Systemd) -> None:
+    """What gRPC tools expect of any server."""
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    with grpc.insecure_channel(f"unix:{systemd.home / 'run/enforcer.sock'}") as channel:
+        health = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(), timeout=WAIT_SECONDS
+        )
+        listing = reflection_pb2.ServerReflectionRequest(list_services="")
+        (answer,) = reflection_pb2_grpc.ServerReflectionStub(
+            channel
+        ).ServerReflectionInfo(iter([listing]), timeout=WAIT_SECONDS)
+
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    assert {s.name for s in answer.list_services_response.service} == {
+        "enforcer.api.v1.Verifier",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+def test_the_admin_service_is_on_roots_socket_only(systemd: Systemd) -> None:
+    """A method that is not registered cannot be reached by a slip in a check."""
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    for name, expected in (
+        ("admin.sock", None),
+        ("enforcer.sock", grpc.StatusCode.UNIMPLEMENTED),
+    ):
+        with grpc.insecure_channel(f"unix:{systemd.home / 'run' / name}") as channel:
+            stub = pb_grpc.AdminStub(channel)
+            if expected is None:
+                assert stub.Status(pb.StatusRequest(), timeout=WAIT_SECONDS).version
+                continue
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Status(pb.StatusRequest(), timeout=WAIT_SECONDS)
+            assert caught.value.code() is expected
+
+
+def test_a_container_may_be_asked_about_by_the_gate_only(systemd: Systemd) -> None:
+    """Over gRPC any member of the group would make root read paths of their choice."""
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    with grpc.insecure_channel(f"unix:{systemd.home / 'run/enforcer.sock'}") as channel:
+        answer = pb_grpc.VerifierStub(channel).Verify(
+            pb.VerifyRequest(container=pb.Container(id="x", bundle="/etc")),
+            timeout=WAIT_SECONDS,
+        )
+
+    assert (answer.allowed, answer.code) == (False, "ENF-1110")
+
+
+def test_modes_of_the_sockets_are_the_documented_ones(systemd: Systemd) -> None:
+    """Who may ask is decided by the file system first."""
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    modes = {n: (systemd.home / "run" / n).stat().st_mode & 0o777 for n in SOCKETS}
+
+    assert modes == {"enforcer.sock": 0o660, "admin.sock": 0o600, "ask.sock": 0o600}
+    assert (systemd.home / "run" / "inner").stat().st_mode & 0o777 == 0o700
