@@ -76,7 +76,7 @@ class Weigher:
         shown, digest = subject.shown, _digest_text(subject)
         statement = force.policy.statement_for(name.repository)
         if statement is None:
-            return decide(shown, digest, None, ())
+            return decide(shown, digest, None, (), scope=clip(name.repository))
         if not self._level_allowed(statement):
             return denial(
                 Code.LEVEL_NOT_ALLOWED,

@@ -27,11 +27,13 @@ def decide(
     reports: Sequence[SignatureReport],
     *,
     more: bool = False,
+    scope: str = "",
 ) -> Decision:
     """Allow if the statement is satisfied by at least one of the signatures.
 
     `name` is the image's, and `digest_text` its digest, as shown to people; `more`
-    says that there were more signatures than were looked at.
+    says that there were more signatures than were looked at; `scope` is what the
+    name is called in a policy.
     """
     skipped = statement is not None and statement.level.is_skip
     accepted = next((report for report in reports if _counts(report, statement)), None)
@@ -42,7 +44,11 @@ def decide(
     elif accepted is not None and allowed:
         code, message = Code.ALLOWED, _accepted(name, accepted)
     else:
-        code, message = _denied(name, digest_text, statement, reports, more=more)
+        code, message = (
+            (Code.NO_STATEMENT, _uncovered(name, digest_text, scope))
+            if statement is None
+            else _denied(name, digest_text, reports, more=more)
+        )
     return Decision(
         allowed=allowed,
         code=code,
@@ -78,18 +84,21 @@ def _accepted(name: str, report: SignatureReport) -> str:
     return f'{name} is signed by "{report.signer}"'
 
 
+def _uncovered(name: str, digest_text: str, scope: str) -> str:
+    called = f"{scope} or *" if scope else "*"
+    return (
+        f"no statement of the trust policy covers {name} ({digest_text}): none has the "
+        f"scope {called}"
+    )
+
+
 def _denied(
     name: str,
     digest_text: str,
-    statement: Statement | None,
     reports: Sequence[SignatureReport],
     *,
     more: bool,
 ) -> tuple[Code, str]:
-    if statement is None:
-        return Code.NO_STATEMENT, (
-            f"no statement of the trust policy covers {name} ({digest_text})"
-        )
     if more:
         return Code.TOO_MANY_SIGNATURES, (
             f"{name} has more signatures than one decision looks at, and none of the "

@@ -163,10 +163,10 @@ def ask_authenticity(question: Question) -> Outcome:
     except EnforcerError as error:
         return inconclusive(error.code, f"{error.what}. {error.remedy}".rstrip("."))
     if not trusted:
-        listed = ", ".join(f'"{name}"' for name in names)
         return failed(
             Code.WRONG_SIGNER,
-            f"{signed_by}, which chains to no certificate in trust store {listed}",
+            f"{signed_by}, which chains to no certificate in trust store "
+            f"{question.stores.describe(names)}",
         )
     problem = identity_problem(
         question.statement.identities, question.opened.chain.leaf.subject

@@ -14,10 +14,12 @@ from enforcer.core.certificate import ChainError, is_self_signed, parse_certific
 from enforcer.core.codes import Code
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError, clip
+from enforcer.core.identity import subject_text
 from enforcer.core.pem import parse_pem_certificates
 from enforcer.core.policy import StoreName, StoreType
 
 MAX_STORE_FILE_BYTES = 1024 * 1024  # Mozilla's whole CA bundle has 220 KiB
+MAX_SHOWN = 3  # certificates of a store named in a message
 MAX_STORE_CERTIFICATES = 1000  # and holds 150 certificates
 
 
@@ -85,6 +87,14 @@ class TrustStores:
             for der in store.certificates
         )
 
+    def describe(self, names: Iterable[StoreName]) -> str:
+        """Name stores for people, each with whom it trusts.
+
+        Raises:
+            EnforcerError: As `get`.
+        """
+        return ", ".join(f'"{name}" ({_anchors(self.get(name))})' for name in names)
+
 
 def parse_store_file(
     raw: bytes, *, store: StoreName, file_name: str
@@ -132,6 +142,16 @@ def _is_ca(certificate: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         return False
     return found.value.ca
+
+
+def _anchors(store: TrustStore) -> str:
+    """The subjects of the first certificates of a store."""
+    subjects = [
+        subject_text(parse_certificate(der, what=str(store.name)).subject)
+        for der in store.certificates[:MAX_SHOWN]
+    ]
+    more = len(store.certificates) - len(subjects)
+    return "; ".join([*subjects, *([f"and {more} more"] if more else [])])
 
 
 def _invalid(what: str) -> TrustStoreInvalidError:

@@ -93,12 +93,13 @@ def test_skip_lets_through_and_says_so() -> None:
 
 def test_a_name_no_statement_covers_is_refused() -> None:
     """Law 1: no match, no start; whatever the signatures say."""
-    decision = decide(NAME, DIGEST, None, [report()])
+    decision = decide(NAME, DIGEST, None, [report()], scope="local/hello-world")
 
     assert not decision.allowed
     assert (decision.code, decision.statement) == (Code.NO_STATEMENT, "")
     assert decision.message == (
-        "no statement of the trust policy covers hello-world:1 (sha256:637f1cc6c102)"
+        "no statement of the trust policy covers hello-world:1 (sha256:637f1cc6c102): "
+        "none has the scope local/hello-world or *"
     )
 
 

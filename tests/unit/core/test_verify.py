@@ -261,7 +261,7 @@ def test_a_stranger_is_named_with_the_store_it_is_not_in() -> None:
     assert (problem.check, problem.code) == (Check.AUTHENTICITY, Code.WRONG_SIGNER)
     assert problem.because == (
         'signed by "CN=evil,O=Evil,ST=WA,C=US", which chains to no certificate in '
-        'trust store "ca:acme"'
+        'trust store "ca:acme" (CN=root,O=acme,ST=WA,C=US)'
     )
 
 
