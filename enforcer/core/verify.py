@@ -21,10 +21,6 @@ from enforcer.core.notary import (
     Question,
     RefusedError,
     ask_authenticity,
-    ask_expiry,
-    ask_metadata,
-    ask_revocation,
-    ask_timestamp,
     failed,
     open_signature,
     passed,
@@ -33,6 +29,12 @@ from enforcer.core.notary import (
 from enforcer.core.signature_manifest import COSE_MEDIA_TYPE, JWS_MEDIA_TYPE
 from enforcer.core.statement import Statement
 from enforcer.core.truststore import TrustStores
+from enforcer.core.validity import (
+    ask_expiry,
+    ask_metadata,
+    ask_revocation,
+    ask_timestamp,
+)
 
 _FORMATS = {JWS_MEDIA_TYPE: "jws", COSE_MEDIA_TYPE: "cose"}
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
