@@ -88,7 +88,9 @@ def _run_docker(docker: Dockerd, *, expected: bool) -> None:
 
 
 def _containerd_part(host: EnforcedHost, containerd: Containerd) -> None:
-    _title("4. Signed by the stock notation in a layout, imported, started by containerd")
+    _title(
+        "4. Signed by the stock notation in a layout, imported, started by containerd"
+    )
     for signer in (host.acme, host.stranger):
         layout = host.home / f"by-{signer.name}"
         # The twin differs by one line, so that each has a signature of its own.
@@ -118,7 +120,11 @@ def _audit_part(host: EnforcedHost) -> None:
 def _on_layouts() -> None:
     with EnforcedHost() as host:
         host.start()
-        for signer, allowed in ((None, False), (host.acme, True), (host.stranger, False)):
+        for signer, allowed in (
+            (None, False),
+            (host.acme, True),
+            (host.stranger, False),
+        ):
             word = signer.name if signer else "nobody"
             layout = host.home / f"by-{word}"
             digest = write_layout(layout, text=f"signed by {word}", tag=f"{word}:1")

@@ -58,6 +58,7 @@ def short_answer(record: DecisionRecord) -> pb.VerifyResponse:
         code=str(decision.code),
         message=decision.message,
         id=record.id,
+        mode=record.mode,
     )
 
 

@@ -25,6 +25,7 @@ from enforcer import ttrpc
 DEADLINE_SECONDS = 4.0  # over the daemon's own 3 s, under the 5 s we promise
 RETRY_SECONDS = 0.05  # while the daemon is being restarted
 MAX_GATE_LOG_BYTES = 1024 * 1024
+MONITOR = "monitor"
 REFUSED = 10  # no status that Python or the shell gives by itself
 SERVICE = "enforcer.api.v1.Verifier"
 
@@ -42,7 +43,14 @@ _ASKED = frozenset({"create", "run", "restore"})
 
 
 class RefusalError(Exception):
-    """No plain yes. The text is for the person who tried to start the container."""
+    """No plain yes. The text is for the person who tried to start the container.
+
+    `mode` is the daemon's, where it was the daemon that said no.
+    """
+
+    def __init__(self, text: str, *, mode: str = "") -> None:
+        super().__init__(text)
+        self.mode = mode
 
 
 def main(argv: list[str]) -> int:
@@ -52,9 +60,16 @@ def main(argv: list[str]) -> int:
     try:
         ask(own["socket"], options, words)
     except RefusalError as refusal:
-        return _refuse(f"enforcer: {refusal}", own, options, silent=False)
+        message, mode = f"enforcer: {refusal}", refusal.mode
     except (OSError, ttrpc.ProtocolError) as error:
-        return _refuse(f"enforcer: {_no_answer(error, own)}", own, options, silent=True)
+        message, mode = f"enforcer: {_no_answer(error, own)}", ""
+    else:
+        return 0
+    # gate.conf and enforcer.yaml must agree on monitor; a difference means enforce.
+    if mode not in ("", MONITOR) or not _is_monitor(own["conf"]):
+        return _refuse(message, options)
+    if not mode:  # the daemon could not record it
+        _append(own["gate-log"], f"{time.time():.0f} would refuse: {message}\n")
     return 0
 
 
@@ -110,7 +125,8 @@ def ask(socket_path: str, options: dict[str, str], words: list[str]) -> None:
     if ttrpc.number(answer, 1) != 1:
         code, message, name = (_shown(ttrpc.text(answer, n)) for n in (2, 3, 4))
         raise RefusalError(
-            f"{message} [{code}]; next: enforcer explain {code} (decision {name})"
+            f"{message} [{code}]; next: enforcer explain {code} (decision {name})",
+            mode=ttrpc.text(answer, 10),
         )
 
 
@@ -182,14 +198,8 @@ def _no_answer(error: Exception, own: dict[str, str]) -> str:
     )
 
 
-def _refuse(
-    message: str, own: dict[str, str], options: dict[str, str], *, silent: bool
-) -> int:
-    """Say no where the engine shows it; in monitor mode note it and say yes."""
-    if _is_monitor(own["conf"]):
-        if silent:  # nobody else could record it
-            _append(own["gate-log"], f"{time.time():.0f} would refuse: {message}\n")
-        return 0
+def _refuse(message: str, options: dict[str, str]) -> int:
+    """Say no where the engine shows it: Docker and ctr the log, BuildKit stderr."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     quoted = message.replace("\\", "\\\\").replace('"', '\\"')
     if options.get("log"):  # where containerd's shim looks for runc's last words

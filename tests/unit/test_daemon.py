@@ -17,8 +17,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
@@ -185,13 +185,19 @@ def test_offers_health_and_reflection(systemd: Systemd) -> None:
     systemd.hears(b"READY=1")
 
     with grpc.insecure_channel(f"unix:{systemd.home / 'run/enforcer.sock'}") as channel:
-        health = health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=WAIT_SECONDS
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        health = check(health_pb2.HealthCheckRequest(), timeout=WAIT_SECONDS)
+        reflect = channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
         )
         listing = reflection_pb2.ServerReflectionRequest(list_services="")
-        (answer,) = reflection_pb2_grpc.ServerReflectionStub(
-            channel
-        ).ServerReflectionInfo(iter([listing]), timeout=WAIT_SECONDS)
+        (answer,) = reflect(iter([listing]), timeout=WAIT_SECONDS)
 
     assert health.status == health_pb2.HealthCheckResponse.SERVING
     assert {s.name for s in answer.list_services_response.service} == {

@@ -31,7 +31,7 @@ class Container(_message.Message):
     def __init__(self, id: _Optional[str] = ..., bundle: _Optional[str] = ..., runtime_root: _Optional[str] = ..., command: _Optional[str] = ...) -> None: ...
 
 class VerifyResponse(_message.Message):
-    __slots__ = ("allowed", "code", "message", "id", "reference", "subject", "statement", "signatures", "duration_us")
+    __slots__ = ("allowed", "code", "message", "id", "reference", "subject", "statement", "signatures", "duration_us", "mode")
     ALLOWED_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class VerifyResponse(_message.Message):
     STATEMENT_FIELD_NUMBER: _ClassVar[int]
     SIGNATURES_FIELD_NUMBER: _ClassVar[int]
     DURATION_US_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
     allowed: bool
     code: str
     message: str
@@ -50,7 +51,8 @@ class VerifyResponse(_message.Message):
     statement: str
     signatures: _containers.RepeatedCompositeFieldContainer[Signature]
     duration_us: int
-    def __init__(self, allowed: _Optional[bool] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., id: _Optional[str] = ..., reference: _Optional[str] = ..., subject: _Optional[_Union[Subject, _Mapping]] = ..., statement: _Optional[str] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., duration_us: _Optional[int] = ...) -> None: ...
+    mode: str
+    def __init__(self, allowed: _Optional[bool] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., id: _Optional[str] = ..., reference: _Optional[str] = ..., subject: _Optional[_Union[Subject, _Mapping]] = ..., statement: _Optional[str] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., duration_us: _Optional[int] = ..., mode: _Optional[str] = ...) -> None: ...
 
 class Subject(_message.Message):
     __slots__ = ("index", "manifest", "config", "chain_id")
