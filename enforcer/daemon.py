@@ -106,7 +106,11 @@ class Daemon:
         watchdog.cancel()
         for door in doors:
             door.stop()
-        await asyncio.gather(verifier.stop(GRACE_SECONDS), admin.stop(GRACE_SECONDS))
+        await asyncio.gather(
+            verifier.stop(GRACE_SECONDS),
+            admin.stop(GRACE_SECONDS),
+            self._judge.drain(GRACE_SECONDS),  # the gate's questions
+        )
         self._judge.close()
 
     def reload(self) -> str:

@@ -11,6 +11,7 @@ from enforcer.ports import AdmissionRequest
 
 THREADS = 8  # decisions at once; each is some milliseconds of disk and arithmetic
 MAX_WAITING = 256  # beyond this a start is refused at once instead of too late
+DRAIN_POLL_SECONDS = 0.01
 REFUSAL_SECONDS = 0.5  # to write down a refusal when the judging threads hang
 
 
@@ -55,6 +56,12 @@ class Judge:
         except TimeoutError:
             return False
         return True
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until every question has its answer, but no longer than this."""
+        until = time.monotonic() + seconds
+        while self._waiting and time.monotonic() < until:
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     def close(self) -> None:
         """Stop taking work; what runs may end."""

@@ -131,7 +131,18 @@ def ask(socket_path: str, options: dict[str, str], words: list[str]) -> None:
 
 
 def _round_trip(path: str, call: ttrpc.Request) -> bytes:
+    """Ask until there is an answer: a daemon that is being replaced hangs up."""
     end = time.monotonic() + DEADLINE_SECONDS
+    while True:  # bounded by the deadline
+        try:
+            return _ask_once(path, call, end)
+        except (ConnectionResetError, BrokenPipeError):
+            if time.monotonic() + RETRY_SECONDS >= end:
+                raise
+            time.sleep(RETRY_SECONDS)
+
+
+def _ask_once(path: str, call: ttrpc.Request, end: float) -> bytes:
     connection = _connect(path, end)
     try:
         timeout_ns = int(DEADLINE_SECONDS * 1e9)
