@@ -1,6 +1,7 @@
 """Judging with a deadline: the bridge from the event loop to the threads that judge."""
 
 import asyncio
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,6 @@ from enforcer.ports import AdmissionRequest
 
 THREADS = 8  # decisions at once; each is some milliseconds of disk and arithmetic
 MAX_WAITING = 256  # beyond this a start is refused at once instead of too late
-DRAIN_POLL_SECONDS = 0.01
 REFUSAL_SECONDS = 0.5  # to write down a refusal when the judging threads hang
 
 
@@ -24,6 +24,8 @@ class Judge:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
         self._refusers = ThreadPoolExecutor(2, thread_name_prefix="refuse")
         self._waiting = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.allowed = 0
         self.denied = 0
 
@@ -33,6 +35,7 @@ class Judge:
             why = f"{self._waiting} starts are being judged already. Try again"
             return await self._refuse(request, Code.BUSY, why)
         self._waiting += 1
+        self._idle.clear()
         until = time.monotonic() + self._deadline
         try:
             async with asyncio.timeout(self._deadline):
@@ -44,6 +47,8 @@ class Judge:
             return await self._refuse(request, Code.DEADLINE, why)
         finally:
             self._waiting -= 1
+            if not self._waiting:
+                self._idle.set()
         return self._counted(record)
 
     async def is_alive(self) -> bool:
@@ -59,9 +64,9 @@ class Judge:
 
     async def drain(self, seconds: float) -> None:
         """Wait until every question has its answer, but no longer than this."""
-        until = time.monotonic() + seconds
-        while self._waiting and time.monotonic() < until:
-            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
 
     def close(self) -> None:
         """Stop taking work; what runs may end."""
