@@ -21,6 +21,8 @@ class Code(StrEnum):
     WRONG_CONTENT = "ENF-1009"
     SKIPPED = "ENF-1010"
     METADATA_MISSING = "ENF-1011"
+    PLUGIN_FAILED = "ENF-1012"
+    TIMESTAMP_INVALID = "ENF-1013"
 
     NO_RECORD = "ENF-1101"
     NO_IMAGE = "ENF-1102"
@@ -42,11 +44,15 @@ class Code(StrEnum):
     LEVEL_NOT_ALLOWED = "ENF-1206"
     SETTINGS_INVALID = "ENF-1207"
     KEY_INVALID = "ENF-1208"
+    TSA_INVALID = "ENF-1209"
 
     DEADLINE = "ENF-1301"
     TOO_MANY_SIGNATURES = "ENF-1302"
     TOO_LARGE = "ENF-1303"
     BUSY = "ENF-1304"
+    TSA_UNREACHABLE = "ENF-1305"
+    TSA_REFUSED = "ENF-1306"
+    TSA_ANSWER_INVALID = "ENF-1307"
 
     CACHE_CORRUPT = "ENF-1401"
     CACHE_UNAVAILABLE = "ENF-1402"
@@ -117,6 +123,18 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.METADATA_MISSING: (
         "The signature lacks user metadata that was asked for.",
         "Sign again with that metadata, or ask for other metadata.",
+    ),
+    Code.PLUGIN_FAILED: (
+        "The signer demands that a verification plug-in judges the signature, and that "
+        "plug-in is not there, breaks its contract, or says no.",
+        "Name the plug-in with the digest of its executable under "
+        "`notation.plugins` in enforcer.yaml; the message says what it did.",
+    ),
+    Code.TIMESTAMP_INVALID: (
+        "The statement asks for an RFC 3161 countersignature, and there is none, or "
+        "it does not verify, or not to a TSA whose root the statement lists.",
+        "Sign again with `--tsa URL --tsa-root CERT`, and put that root into a trust "
+        "store of type tsa that the statement names.",
     ),
     Code.NO_RECORD: (
         "The engine has no record of this container, so its image is unknown.",
@@ -195,6 +213,10 @@ PAGES: dict[Code, tuple[str, str]] = {
         "A signing key or certificate chain cannot be used.",
         "The message names what the specification asks for.",
     ),
+    Code.TSA_INVALID: (
+        "The time stamping authority to ask, or its root, cannot be used.",
+        "Give `--tsa` an http or https URL and `--tsa-root` a root CA certificate.",
+    ),
     Code.DEADLINE: (
         "The decision took longer than `deadlineSeconds`.",
         "Look at the host's load and disk; the next start is judged anew.",
@@ -211,6 +233,19 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.BUSY: (
         "More starts are being judged at once than this daemon takes.",
         "Try again; look at what starts so many containers.",
+    ),
+    Code.TSA_UNREACHABLE: (
+        "The time stamping authority did not answer, or not in time.",
+        "Check the URL, the network and the certificate of an https one; try again.",
+    ),
+    Code.TSA_REFUSED: (
+        "The time stamping authority answered, but gave no countersignature.",
+        "The message has its reason. Check the URL, or ask another authority.",
+    ),
+    Code.TSA_ANSWER_INVALID: (
+        "What the time stamping authority sent is no valid countersignature of what "
+        "was asked for. It was not used.",
+        "Check `--tsa-root`, this host's clock and the URL, or ask another authority.",
     ),
     Code.CACHE_CORRUPT: (
         "A cached file does not have the content its name promises.",
