@@ -63,7 +63,8 @@ def test_reads_metadata_that_keeps_the_contract() -> None:
     """PL144: everything is required."""
     found = parse_metadata(json.dumps(METADATA).encode(), demand=DEMAND)
 
-    assert (found.version, found.capabilities) == ("1.2.0", {IDENTITY, REVOCATION})
+    assert found.version == "1.2.0"
+    assert set(found.capabilities) == {IDENTITY, REVOCATION}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_versions_sort_as_semver_says() -> None:
     )
     versions = words.split()
 
-    assert sorted(versions[::-1], key=parse_version) == versions
+    assert sorted(set(versions), key=parse_version) == versions
     assert parse_version("1.0.0+build.5") == parse_version("1.0.0")
 
 
