@@ -6,7 +6,6 @@ needed are read and written here, so that the gate starts without any library.
 """
 
 import struct
-from typing import NamedTuple
 
 MAX_MESSAGE_BYTES = 64 * 1024  # a question or an answer; the protocol would allow 4 MiB
 MAX_FIELDS = 64  # in one message; ours have at most nine
@@ -20,12 +19,24 @@ class ProtocolError(Exception):
     """The peer does not speak ttrpc, or more of it than is taken here."""
 
 
-class Frame(NamedTuple):
-    """One message on one stream."""
+class Frame:
+    """One message on one stream. No NamedTuple: `typing` costs the gate 7 ms."""
 
-    stream: int
-    kind: int
-    payload: bytes
+    __slots__ = ("kind", "payload", "stream")
+
+    def __init__(self, stream: int, kind: int, payload: bytes) -> None:
+        self.stream = stream
+        self.kind = kind
+        self.payload = payload
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Frame) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[int, int, bytes]:
+        return (self.stream, self.kind, self.payload)
 
 
 class FrameReader:
@@ -54,12 +65,24 @@ class FrameReader:
         return frames
 
 
-class Request(NamedTuple):
+class Request:
     """A call: `payload` is the method's own protobuf message."""
 
-    service: str
-    method: str
-    payload: bytes
+    __slots__ = ("method", "payload", "service")
+
+    def __init__(self, service: str, method: str, payload: bytes) -> None:
+        self.service = service
+        self.method = method
+        self.payload = payload
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[str, str, bytes]:
+        return (self.service, self.method, self.payload)
 
 
 def encode_frame(frame: Frame) -> bytes:

@@ -47,8 +47,9 @@ def parse_json(raw: bytes, *, what: str, max_bytes: int) -> Json:
             parse_int=_bounded_int,
             parse_float=_finite_float,
         )
-        # A lone surrogate (\ud800) is text here and something else in Go.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        if b"\\u" in raw:  # the only way to write one, as the bytes are UTF-8
+            # A lone surrogate (\ud800) is text here and something else in Go.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise MalformedError(
             f"{what} is not valid JSON: {clip(str(error))}",
@@ -126,6 +127,8 @@ def _finite_float(text: str) -> float:
 
 def _check_depth(raw: bytes, what: str) -> None:
     """Count brackets outside strings, so that the real parser never recurses far."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return  # too few to be nested too deep, strings or not
     depth = 0
     for token in _STRUCTURE.finditer(raw):
         first = token.group()[:1]

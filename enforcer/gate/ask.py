@@ -1,6 +1,6 @@
 """Ask enforcerd whether runc may create a container. Exit 0: it may. 10: not.
 
-Run by the gate: `python3 -I -S -E ask.py --socket S --conf C --gate-log L -- ARGS`.
+Run by the gate, through `__main__.py`: `--socket S --conf C --gate-log L -- ARGS`.
 It starts in some ten milliseconds, so it imports next to nothing: `_socket` instead of
 `socket` alone saves a third of that. It decides nothing; it refuses when it does
 not get a plain yes from a daemon that root runs, within DEADLINE_SECONDS.
@@ -16,9 +16,6 @@ from _socket import (
     SOL_SOCKET,
     socket,
 )
-
-if __name__ == "__main__":  # -I hides our own folder; last, so the library wins
-    sys.path.append(__file__.rsplit("/", 3)[0])
 
 from enforcer import ttrpc
 
@@ -266,7 +263,3 @@ def _split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
     """Split our own options (three names and their values) from runc's arguments."""
     names = (option.lstrip("-") for option in argv[0:6:2])
     return dict(zip(names, argv[1:6:2], strict=True)), argv[7:]
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

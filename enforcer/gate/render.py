@@ -24,7 +24,7 @@ def render_gate(
     names = {
         "RUNC": runc,
         "PYTHON": python,
-        "ASK": Path(__file__).with_name("ask.py"),
+        "ASK": Path(__file__).with_name("__main__.py"),
         "CONF": conf,
     }
     for path in (*names.values(), *options.values()):

@@ -1,0 +1,1 @@
+"""`make bench`: what the gate and the daemon cost, as ratios within one run."""
