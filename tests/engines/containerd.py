@@ -11,13 +11,14 @@ from typing import Self
 
 from tests.engines.leftovers import (
     reap_shims,
-    remove_empty_cgroup,
+    remove_empty_namespace,
     remove_shim_sockets,
     unmount_below,
 )
 from tests.engines.path import Release, engine_path, link_programs, program
 from tests.engines.process import Daemon, run
 
+NAMESPACES = ("default", "k8s.io")  # each a control group and a folder of runc's
 SANDBOX_IMAGE = "docker.io/library/pause:1"
 
 # `opt` is moved because containerd puts /opt/containerd/bin in front of PATH, so a
@@ -37,11 +38,14 @@ disabled_plugins = [{disabled}]
 [plugins."io.containerd.internal.v1.opt"]
   path = "{home}/opt"
 """
+# A pod's own oom_score_adj is below ours, which takes CAP_SYS_RESOURCE: not every
+# virtual machine for tests has that.
 _CRI_2 = """
 [plugins."io.containerd.grpc.v1.cri"]
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
   sandbox_image = "{sandbox}"
+  restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{home}/cni/bin"
     conf_dir = "{home}/cni/conf"
@@ -55,6 +59,9 @@ _CRI_3 = """
 
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "{sandbox}"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
 
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["{home}/cni/bin"]
@@ -136,7 +143,8 @@ class Containerd:
         reap_shims(self.socket)
         remove_shim_sockets(self.state / "io.containerd.runtime.v2.task")
         unmount_below(self.home)
-        remove_empty_cgroup("default")
+        for namespace in NAMESPACES:
+            remove_empty_namespace(namespace)
         shutil.rmtree(self.home)
 
     def ctr(
@@ -157,7 +165,8 @@ class Containerd:
 
     def container_id(self, name: str) -> str:
         """A container id that no other private containerd uses."""
-        return f"{self.home.name}-{name}"
+        # mkdtemp may end a name in "_", and two separators in a row are no id.
+        return f"{self.home.name.replace('_', '0')}-{name}"
 
     def __enter__(self) -> Self:
         try:

@@ -120,10 +120,12 @@ def remove_cgroup_tree(name: str) -> None:
                 _remove_group(Path(folder))
 
 
-def remove_empty_cgroup(name: str) -> None:
-    """Remove a top-level control group if nothing is below it any more."""
+def remove_empty_namespace(name: str) -> None:
+    """Remove a namespace's control group and runc folder, if nobody's is in there."""
     for hierarchy in [CGROUPS, *CGROUPS.iterdir()]:
         _remove_group(hierarchy / name)
+    with contextlib.suppress(OSError):
+        (CTR_RUNC_ROOT / name).rmdir()
 
 
 def _remove_group(folder: Path) -> None:

@@ -1,4 +1,14 @@
-"""Lend the tests of this folder the engines of tests/engines."""
+"""Lend the tests of this folder engines, with and without a gate in the way.
+
+An engine behind a gate, with its own enforcerd, is a stage; each is started when the
+first test asks for it. A test that stops the daemon or changes its settings uses the
+fixtures of its own module.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from tests.engines.fixtures import (
     containerd,
@@ -9,6 +19,7 @@ from tests.engines.fixtures import (
     old_docker,
     open_gate,
 )
+from tests.real.stage import Stage, containerd_stage, docker_stage
 
 __all__ = [
     "containerd",
@@ -19,3 +30,38 @@ __all__ = [
     "old_docker",
     "open_gate",
 ]
+
+
+@pytest.fixture(scope="session")
+def gated_containerd(engines: Path) -> Iterator[Stage]:
+    """Run containerd 2.1 behind a gate."""
+    with containerd_stage() as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def gated_old_containerd(engines: Path) -> Iterator[Stage]:
+    """Run containerd 1.6 behind a gate."""
+    with containerd_stage("bookworm") as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def gated_docker(engines: Path) -> Iterator[Stage]:
+    """Run Docker 28 with containerd's store behind a gate."""
+    with docker_stage("containerd") as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def gated_graph_docker(engines: Path) -> Iterator[Stage]:
+    """Run Docker 28 with its own overlay2 store behind a gate."""
+    with docker_stage("graphdriver") as stage:
+        yield stage
+
+
+@pytest.fixture(scope="session")
+def gated_old_docker(engines: Path) -> Iterator[Stage]:
+    """Run Docker 20.10 behind a gate."""
+    with docker_stage("graphdriver", "bookworm") as stage:
+        yield stage

@@ -1,0 +1,179 @@
+"""A host with enforcer and one engine, and images on it that nobody signed yet."""
+
+import itertools
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from tests.engines.containerd import Containerd
+from tests.engines.dockerd import Dockerd, Store
+from tests.engines.enforced import EnforcedHost
+from tests.engines.images import full_name, layout_to_tar, write_layout
+from tests.engines.notation import Signer
+from tests.engines.path import Release
+
+Done = subprocess.CompletedProcess[str]
+Signing = Literal["notation", "enforcer"]
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image of our making: its name, what it prints, and where its layout is."""
+
+    name: str
+    text: str
+    layout: Path
+    digest: str
+    archive: Path
+
+    @property
+    def full(self) -> str:
+        """The name containerd knows it by."""
+        return full_name(self.name)
+
+
+class Stage:
+    """A running enforcerd with one engine behind its gate.
+
+    Names of images and containers are new for every test, so that tests can share
+    the engine and still find their own lines in the audit log.
+    """
+
+    def __init__(
+        self,
+        kind: type[Containerd | Dockerd],
+        *,
+        release: Release,
+        store: Store,
+        cri: bool = False,
+    ) -> None:
+        self.host = EnforcedHost()
+        self.engine: Containerd | Dockerd
+        if issubclass(kind, Dockerd):
+            self.engine = Dockerd(self.host.gate, release=release, store=store)
+        else:
+            self.engine = Containerd(self.host.gate, release=release, cri=cri)
+        self._images = Path(tempfile.mkdtemp(prefix="img-", dir=self.host.home))
+
+    @property
+    def containerd(self) -> Containerd:
+        """The containerd of a stage that has no Docker."""
+        if isinstance(self.engine, Dockerd):
+            raise TypeError("this stage has a Docker")
+        return self.engine
+
+    @property
+    def docker(self) -> Dockerd:
+        """The Docker of a stage that has one."""
+        if isinstance(self.engine, Containerd):
+            raise TypeError("this stage has no Docker")
+        return self.engine
+
+    def name(self, word: str) -> str:
+        """Return a name nobody used before, for an image or a container."""
+        return f"{word}-{next(_numbers)}"
+
+    def image(
+        self,
+        word: str,
+        *,
+        name: str | None = None,
+        index: bool = False,
+        cmd: Sequence[str] | None = None,
+        namespace: str = "default",
+    ) -> Image:
+        """Make an image and give it to the engine; `name` moves an existing tag."""
+        text = f"this is {self.name(word)}"
+        tag = name or f"{self.name(word)}:1"
+        layout = self._images / self.name("layout")
+        digest = write_layout(layout, text=text, tag=tag, index=index, cmd=cmd)
+        archive = layout_to_tar(layout, layout.with_suffix(".tar"))
+        image = Image(tag, text, layout, digest, archive)
+        self.load(image, namespace=namespace)
+        return image
+
+    def load(self, image: Image, *, namespace: str = "default") -> None:
+        """Give an image to the engine."""
+        if isinstance(self.engine, Dockerd):
+            self.engine.docker("load", "--input", image.archive)
+        else:
+            self.engine.ctr("images", "import", image.archive, namespace=namespace)
+
+    def sign(
+        self, image: Image, *, by: Signing = "notation", signer: Signer | None = None
+    ) -> None:
+        """Have the image signed, by whichever tool, and the signature in the cache."""
+        target = f"oci-layout:{image.layout}@{image.digest}"
+        if by == "notation":
+            key = (signer or self.host.acme).name
+            self.host.notation.sign_layout(image.layout, image.digest, key=key)
+            self.host.enforcer("cache", "import", target)
+        elif isinstance(self.engine, Dockerd):
+            self.host.sign(f"docker:{image.name}", signer)
+        else:
+            self.host.sign(f"containerd:{image.full}", signer)
+
+    def unsign(self, image: Image) -> None:
+        """Forget the signatures about an image."""
+        self.host.enforcer("cache", "remove", image.digest)
+
+    def run(self, image: Image, *words: str, namespace: str = "default") -> Done:
+        """Start the image with the engine's own client, and wait for its end."""
+        if isinstance(self.engine, Dockerd):
+            return self.engine.docker("run", "--rm", image.name, *words, check=False)
+        name = self.container(self.name("run"))
+        command = ["run", "--rm", image.full, name, *words]
+        return self.engine.ctr(*command, namespace=namespace, check=False)
+
+    def container(self, name: str) -> str:
+        """Return what a container is to be called; ctr's share one folder."""
+        engine = self.engine
+        return name if isinstance(engine, Dockerd) else engine.container_id(name)
+
+    def verdicts(self, image: Image) -> list[tuple[bool, str]]:
+        """Return what the audit log says about an image: allowed or not, and why."""
+        return [
+            (record["allowed"], record["code"])
+            for record in self.host.decisions()
+            if record["reference"] in (image.name, image.full)
+        ]
+
+    def __enter__(self) -> Self:
+        try:
+            self.engine.__enter__()
+            self.host.configure(self.engine)
+            self.host.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything and leave nothing."""
+        try:
+            self.engine.close()
+        finally:
+            self.host.close()
+
+
+def containerd_stage(release: Release = "forky", *, cri: bool = False) -> Stage:
+    """Make a stage with containerd alone, serving Kubernetes with `cri`."""
+    return Stage(Containerd, release=release, store="containerd", cri=cri)
+
+
+def docker_stage(store: Store, release: Release = "forky") -> Stage:
+    """Make a stage with Docker, and images in one or the other of its stores."""
+    return Stage(Dockerd, release=release, store=store)
+
+
+def said(done: Done) -> str:
+    """Everything a person saw."""
+    return done.stdout + done.stderr

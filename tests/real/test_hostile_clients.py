@@ -1,0 +1,195 @@
+"""Strangers at the daemon's sockets: it lives on, and judges as before."""
+
+import contextlib
+import errno
+import random
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from enforcer import ttrpc
+from tests.engines.enforced import SYSTEM_PYTHON
+from tests.engines.process import wait_until
+from tests.real.stage import Stage, said
+
+SOCKETS = ("ask.sock", "enforcer.sock", "admin.sock")
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+NO_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: must come next
+GARBAGE = {
+    "random bytes": random.Random(7).randbytes(300_000),  # noqa: S311 - not a secret
+    "a frame of 4 GiB": struct.pack(">IIBB", 2**32 - 1, 1, 1, 0) + b"x" * 70_000,
+    "half a frame": struct.pack(">IIBB", 1000, 1, 1, 0) + b"x" * 500,
+    "an empty request": ttrpc.encode_frame(ttrpc.Frame(1, ttrpc.REQUEST, b"")),
+    "an answer": ttrpc.encode_frame(ttrpc.Frame(1, ttrpc.RESPONSE, b"yes")),
+    "a thousand requests": ttrpc.encode_frame(ttrpc.Frame(1, 1, b"\x0a\x01x")) * 1000,
+    "half a greeting": HTTP2[:10],
+    "a greeting and noise": HTTP2 + random.Random(8).randbytes(100_000),  # noqa: S311
+}
+NOBODY = 65534
+IDLE = 400  # more than one socket takes
+DROPPED_SECONDS = 15  # the daemon gives a silent client five
+
+
+@pytest.fixture
+def stage(gated_containerd: Stage) -> Stage:
+    """The one engine suffices: its gate asks as every other."""
+    return gated_containerd
+
+
+def _connect(stage: Stage, name: str) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    try:
+        # Not while a timeout is set: a full queue would then be an error at once.
+        client.connect(str(stage.host.run / name))
+    except BaseException:
+        client.close()
+        raise
+    client.settimeout(5)
+    return client
+
+
+@contextlib.contextmanager
+def _judges_as_before(stage: Stage) -> Iterator[None]:
+    """Afterwards a signed image starts, an unsigned one does not, in one daemon."""
+    good, bad = stage.image("good"), stage.image("bad")
+    stage.sign(good)
+    pid = stage.host.pid
+    yield
+    allowed, refused = stage.run(good), stage.run(bad)
+    status = stage.host.enforcer("status", check=False)
+    assert (allowed.returncode, allowed.stdout) == (0, f"{good.text}\n")
+    assert refused.returncode == 1
+    assert bad.text not in said(refused)
+    assert "[ENF-1001]" in refused.stderr
+    assert status.returncode == 0
+    assert stage.host.pid == pid
+
+
+@pytest.mark.parametrize("name", SOCKETS)
+def test_garbage_at_a_socket_harms_nobody(name: str, stage: Stage) -> None:
+    """Each kind is left open while the others come, then all hang up at once."""
+    with _judges_as_before(stage), contextlib.ExitStack() as open_ones:
+        for garbage in GARBAGE.values():
+            client = open_ones.enter_context(_connect(stage, name))
+            with contextlib.suppress(OSError):  # it may have hung up half-way
+                client.sendall(garbage)
+
+        for number in range(50):  # and some that do not stay for an answer
+            with _connect(stage, name) as client, contextlib.suppress(OSError):
+                client.sendall(list(GARBAGE.values())[number % len(GARBAGE)])
+
+
+@pytest.mark.parametrize("name", ["enforcer.sock", "admin.sock"])
+def test_idle_clients_of_another_socket_do_not_delay_a_start(
+    name: str, stage: Stage
+) -> None:
+    """Whoever may ask about images must not be able to stop containers."""
+    good = stage.image("good")
+    stage.sign(good)
+
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(IDLE):
+            client = open_ones.enter_context(_connect(stage, name))
+            with contextlib.suppress(OSError):  # beyond the bound: hung up already
+                client.sendall(HTTP2 + NO_SETTINGS)  # and never a word again
+        done = stage.run(good)
+
+    assert (done.returncode, done.stdout) == (0, f"{good.text}\n")
+    wait_until(
+        lambda: stage.host.enforcer("status", check=False).returncode == 0,
+        "the idle clients are gone",
+    )
+
+
+def test_idle_clients_of_the_gates_own_socket_are_dropped(stage: Stage) -> None:
+    """Only root gets that far; the starts refused meanwhile are told so."""
+    good = stage.image("good")
+    stage.sign(good)
+
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(IDLE):
+            open_ones.enter_context(_connect(stage, "ask.sock"))
+        meanwhile = stage.run(good)
+        wait_until(
+            lambda: stage.run(good).returncode == 0,
+            "the daemon drops its silent clients",
+            DROPPED_SECONDS,
+        )
+
+    assert meanwhile.returncode == 0 or "[ENF-160" in meanwhile.stderr
+    with _judges_as_before(stage):
+        pass
+
+
+# Prints what a client without rights gets: an errno, or how many bytes of answer.
+_STRANGER = """
+import os, socket, sys
+os.stat(sys.argv[1])
+client = socket.socket(socket.AF_UNIX)
+client.settimeout(5)
+code = client.connect_ex(sys.argv[1])
+if code:
+    print("errno", code)
+else:
+    try:
+        client.sendall(bytes.fromhex(sys.argv[2]))
+        print("bytes", len(client.recv(65536)))
+    except OSError as error:
+        print("errno", error.errno)
+"""
+
+
+def _answer(stage: Stage, name: str, *, uid: int) -> str:
+    """Ask something harmless as somebody, and tell what comes back."""
+    call = ttrpc.Request("enforcer.api.v1.Verifier", "Verify", b"")
+    message = ttrpc.encode_request(call, timeout_ns=10**9)
+    asked = ttrpc.encode_frame(ttrpc.Frame(1, ttrpc.REQUEST, message))
+    if name != "ask.sock":
+        asked = HTTP2 + NO_SETTINGS
+    path = str(stage.host.run / name)
+    command = [str(SYSTEM_PYTHON), "-ISc", _STRANGER, path, asked.hex()]
+    done = subprocess.run(
+        command, user=uid, group=uid, extra_groups=[], capture_output=True,
+        text=True, timeout=20, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def reachable(stage: Stage) -> Iterator[Stage]:
+    """Let others look into the host's folder, as they may into /run."""
+    stage.host.home.chmod(0o755)
+    yield stage
+    stage.host.home.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", SOCKETS)
+def test_a_user_without_rights_cannot_connect(name: str, reachable: Stage) -> None:
+    """Nobody but root, or for enforcer.sock its group, gets past the file's mode."""
+    stranger = _answer(reachable, name, uid=NOBODY)
+    root = _answer(reachable, name, uid=0)
+
+    assert stranger == f"errno {errno.EACCES}"
+    assert root.startswith("bytes ")
+    assert root != "bytes 0"
+
+
+@pytest.mark.parametrize("name", ["ask.sock", "admin.sock"])
+def test_a_socket_opened_to_all_by_mistake_still_answers_only_root(
+    name: str, reachable: Stage
+) -> None:
+    """The kernel says who called, so the mode is not all there is."""
+    path = reachable.host.run / name
+    path.chmod(0o666)
+    try:
+        answer = _answer(reachable, name, uid=NOBODY)
+    finally:
+        path.chmod(0o600)
+
+    gone = (f"errno {errno.ECONNRESET}", f"errno {errno.EPIPE}")
+    assert answer in ("bytes 0", *gone)
+    with _judges_as_before(reachable):
+        pass
