@@ -1,14 +1,17 @@
 """Settings into the objects that judge, for the daemon and for the command line."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from enforcer.admission import Admission, HostRules
 from enforcer.audit.clock import HostClock
 from enforcer.audit.log import FileAuditLog
 from enforcer.settings import Settings
 from enforcer.sources.cache import DiskCache
-from enforcer.sources.engines import HostEngines
 from enforcer.sources.trust_files import NotationFolder
+
+if TYPE_CHECKING:
+    from enforcer.sources.engines import HostEngines
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,6 @@ class Host:
 
     policy: NotationFolder
     cache: DiskCache
-    engines: HostEngines
 
 
 def assemble(settings: Settings) -> Host:
@@ -25,15 +27,24 @@ def assemble(settings: Settings) -> Host:
     return Host(
         NotationFolder(settings.notation_config),
         DiskCache(settings.cache_dir),
-        HostEngines([(e.kind, e.socket, e.root, e.state) for e in settings.engines]),
     )
+
+
+def engines(settings: Settings) -> "HostEngines":
+    """Build the engines that enforcer.yaml lists.
+
+    Imported here: grpc takes longer to load than the rest, and few commands need it.
+    """
+    from enforcer.sources.engines import HostEngines
+
+    return HostEngines([(e.kind, e.socket, e.root, e.state) for e in settings.engines])
 
 
 def admission(host: Host, settings: Settings) -> Admission:
     """Build the story over a host's sources, with its audit log."""
     return Admission(
         rules=host_rules(settings),
-        engines=host.engines,
+        engines=engines(settings),
         cache=host.cache,
         policy=host.policy,
         audit=FileAuditLog(settings.log_dir),

@@ -5,15 +5,20 @@ links followed only where a caller says so.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, TooLargeError
+
+LOCK_SECONDS = 30.0  # another writer imports for some seconds, a stopped one for ever
+LOCK_POLL_SECONDS = 0.02
 
 
 class FileError(EnforcerError):
@@ -37,8 +42,9 @@ def read_file(
 ) -> bytes:
     """Return all bytes of a regular file.
 
-    `trusted` demands that only root (or whoever runs this process) can change it.
-    Without `follow`, a symbolic link at the end of `path` is an error.
+    `trusted` demands that only root (or whoever runs this process) can change it,
+    and that nobody did while it was read. Without `follow`, a symbolic link at the
+    end of `path` is an error.
 
     Raises:
         FileMissingError: No such file.
@@ -46,53 +52,73 @@ def read_file(
         TooLargeError: More than `max_bytes`.
         FileError: Anything else; the message names the path.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not hold us up
+    with open_regular(path, follow=follow) as handle:
+        status = os.fstat(handle)
+        if trusted:
+            _require_own(path, status)
+        if status.st_size > max_bytes:
+            raise _too_large(path, max_bytes)
+        try:
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                content = file.read(max_bytes + 1)
+            changed = trusted and _version(os.fstat(handle)) != _version(status)
+        except OSError as error:
+            raise _cannot("read", path, error) from error
+    if len(content) > max_bytes:  # of a file that grows, or one in /proc
+        raise _too_large(path, max_bytes)
+    if changed:
+        raise FileError(f"{path} changed while it was read", remedy="Try again.")
+    return content
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, *, follow: bool = True) -> Iterator[int]:
+    """Lend a descriptor to read a regular file by; a pipe does not hold us up.
+
+    Raises:
+        FileMissingError: No such file.
+        FileError: It is not a regular file, or cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
         handle = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
     except FileNotFoundError:
-        raise FileMissingError(
-            f"{path} does not exist", remedy="Check the path."
-        ) from None
-    except OSError as error:
+        raise _missing(path) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _cannot("read", path, error) from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise FileError(f"{path} is not a regular file", remedy="Remove it.")
-        if trusted:
-            _require_own(path, status)
-        try:
-            content = file.read(max_bytes + 1)
-        except OSError as error:
-            raise _cannot("read", path, error) from error
-    if len(content) > max_bytes:
-        raise TooLargeError(
-            f"{path} has more than {max_bytes} bytes",
-            remedy="Nothing that large is read.",
-        )
-    return content
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def require_trusted_folder(path: Path) -> None:
     """Return if only root, or whoever runs this process, can change the folder.
 
+    Or exchange it: every folder above it counts, too. One above that others may
+    write to is good enough if it is sticky, as /tmp is.
+
     Raises:
         FileMissingError: No such folder.
         FileNotTrustedError: Somebody else could change it, or it is a link.
+        FileError: It cannot be looked at.
     """
     try:
         status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise FileNotTrustedError(
+                f"{path} is not a folder", remedy="A link or file cannot stand there."
+            )
+        _require_own(path, status)
+        parent = path.absolute().parent.resolve(strict=True)
+        for above in (parent, *parent.parents):
+            _require_own(above, above.stat(), sticky_will_do=True)
     except FileNotFoundError:
-        raise FileMissingError(
-            f"{path} does not exist", remedy="Create it or name another."
-        ) from None
-    except OSError as error:
+        raise _missing(path) from None
+    except (OSError, ValueError) as error:
         raise _cannot("read", path, error) from error
-    if not stat.S_ISDIR(status.st_mode):
-        raise FileNotTrustedError(
-            f"{path} is not a folder", remedy="A link or file cannot stand there."
-        )
-    _require_own(path, status)
 
 
 def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -120,7 +146,7 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames in this folder survive a power cut."""
+    """Make renames in this folder survive a power cut, or raise OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -130,40 +156,65 @@ def sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold an exclusive lock on a file, made if missing.
+    """Hold an exclusive lock on a folder, or on a file that is made if missing.
 
     Yields False where `wait` is off and somebody else holds it.
+
+    Raises:
+        FileError: It cannot be opened, or was not let go within LOCK_SECONDS.
     """
+    kind = os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
+        handle = os.open(path, kind | os.O_CLOEXEC, 0o600)
+    except (OSError, ValueError) as error:
         raise _cannot("open", path, error) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            held = True
-        except BlockingIOError:
-            held = False
+        held = _lock(handle, seconds=LOCK_SECONDS if wait else 0)
+        if wait and not held:
+            raise FileError(
+                f"{path} has been locked by another process for {LOCK_SECONDS:g} s",
+                remedy=f"Find it with `fuser {path}` and let it end.",
+            )
         yield held
     finally:
         os.close(handle)
 
 
+def _lock(handle: int, *, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return True
+
+
 def make_folder(path: Path, *, mode: int = 0o700) -> None:
-    """Make a folder and its parents, or raise FileError."""
+    """Make a folder, and what is missing above it, or raise FileError."""
     try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
-    except OSError as error:
+        missing = [p for p in (path, *path.parents) if not p.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=mode, exist_ok=True)
+    except (OSError, ValueError) as error:
         raise _cannot("make", path, error) from error
+    if not path.is_dir():
+        raise FileError(f"{path} is not a folder", remedy="Move away what is there.")
 
 
-def _require_own(path: Path, status: os.stat_result) -> None:
+def _require_own(
+    path: Path, status: os.stat_result, *, sticky_will_do: bool = False
+) -> None:
     if status.st_uid not in (0, os.geteuid()):
         raise FileNotTrustedError(
             f"{path} belongs to uid {status.st_uid}, not to root",
             remedy=f"chown root:root {path}",
         )
-    if status.st_mode & 0o022:
+    sticky = sticky_will_do and status.st_mode & stat.S_ISVTX
+    if status.st_mode & 0o022 and not sticky:
         raise FileNotTrustedError(
             f"{path} can be written by group or others (mode "
             f"{stat.S_IMODE(status.st_mode):04o})",
@@ -171,8 +222,26 @@ def _require_own(path: Path, status: os.stat_result) -> None:
         )
 
 
-def _cannot(verb: str, path: Path, error: OSError) -> FileError:
+def _version(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _missing(path: Path) -> FileMissingError:
+    return FileMissingError(f"{path} does not exist", remedy="Check the path.")
+
+
+def _too_large(path: Path, max_bytes: int) -> TooLargeError:
+    return TooLargeError(
+        f"{path} has more than {max_bytes} bytes",
+        remedy="Nothing that large is read.",
+    )
+
+
+def _cannot(verb: str, path: Path, error: OSError | ValueError) -> FileError:
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        why = "it is a symbolic link, which is not followed here"
     return FileError(
-        f"cannot {verb} {path}: {error.strerror}",
+        f"cannot {verb} {path}: {why}",
         remedy="Check the path, its owner and mode, and the disk.",
     )

@@ -11,11 +11,17 @@ from typing import Any
 import yaml
 
 from enforcer.core.codes import Code
-from enforcer.core.errors import EnforcerError, clip
-from enforcer.files import FileMissingError, read_file
+from enforcer.core.errors import EnforcerError, TooLargeError, clip
+from enforcer.files import (
+    FileError,
+    FileMissingError,
+    read_file,
+    require_trusted_folder,
+)
 
 API_VERSION = "enforcer/v1"
-MAX_SETTINGS_BYTES = 1024 * 1024
+MAX_SETTINGS_BYTES = 64 * 1024  # a hundred engines
+MAX_PROBLEMS = 50  # listed; the rest is counted
 MAX_DEADLINE_SECONDS = 3  # the gate itself waits four
 LEVELS = ("permissive", "audit", "skip")
 
@@ -76,19 +82,14 @@ class Settings:
         return self.config_dir / "trust" / "x509"
 
 
-DEFAULT_ENGINES = (
+DEFAULT_ENGINES = tuple(
     EngineSettings(
-        "containerd",
+        kind,
         Path("/run/containerd/containerd.sock"),
-        Path("/var/lib/containerd"),
-        Path("/run/containerd"),
-    ),
-    EngineSettings(
-        "docker",
-        Path("/run/containerd/containerd.sock"),
-        Path("/var/lib/docker"),
-        Path("/run/docker"),
-    ),
+        Path(f"/var/lib/{kind}"),
+        Path(f"/run/{kind}"),
+    )
+    for kind in ("containerd", "docker")
 )
 
 
@@ -106,14 +107,8 @@ def load_settings(
         SettingsError: Every problem in the file, each with its line.
         FileNotTrustedError: Somebody else than root could change it.
     """
-    folder = config_dir or DEFAULT_CONFIG_DIR
-    path = folder / "enforcer.yaml"
-    try:
-        raw = read_file(path, max_bytes=MAX_SETTINGS_BYTES, trusted=True)
-    except FileMissingError:
-        raw = b"apiVersion: enforcer/v1\n"
-    reader = _Reader(str(path))
-    found = reader.document(raw)
+    folder = (config_dir or DEFAULT_CONFIG_DIR).absolute()
+    found = _load(folder)
     state = state_dir or found.pop("stateDir", None) or DEFAULT_STATE_DIR
     log = found.pop("logDir", None)
     if log is None:
@@ -121,11 +116,23 @@ def load_settings(
     values = {_FIELDS[name]: value for name, value in found.items() if name in _FIELDS}
     return Settings(
         config_dir=folder,
-        state_dir=state,
-        run_dir=run_dir or found.pop("runDir", None) or DEFAULT_RUN_DIR,
-        log_dir=log,
+        state_dir=state.absolute(),
+        run_dir=(run_dir or found.pop("runDir", None) or DEFAULT_RUN_DIR).absolute(),
+        log_dir=log.absolute(),
         **{"engines": DEFAULT_ENGINES, **values},
     )
+
+
+def _load(folder: Path) -> dict[str, Any]:
+    path = folder / "enforcer.yaml"
+    try:
+        raw = read_file(path, max_bytes=MAX_SETTINGS_BYTES, trusted=True, follow=False)
+        require_trusted_folder(folder)  # or the file could be exchanged
+    except FileMissingError:
+        return {}
+    except (FileError, TooLargeError) as error:
+        raise SettingsError(error.what, remedy=error.remedy) from error
+    return _Reader(str(path)).document(raw)
 
 
 _FIELDS = {
@@ -138,6 +145,7 @@ _FIELDS = {
 }
 
 _Check = Callable[["_Reader", yaml.Node], Any]
+_TAG = "tag:yaml.org,2002:"
 
 
 @dataclass
@@ -156,17 +164,23 @@ class _Reader:
                 f"{self.path} is not YAML: {clip(' '.join(str(error).split()))}",
                 remedy="Mend it, or start from the example in README.md.",
             ) from error
+        if node is None:
+            self.problems.append(
+                f'{self.path}:1: the file is empty; expected "apiVersion: '
+                f'{API_VERSION}" and what differs from the defaults'
+            )
         found = self.mapping(node, _TOP, required=("apiVersion",)) if node else {}
         if self.problems:
-            listed = "; ".join(self.problems)
+            count = len(self.problems)
+            listed = "; ".join(self.problems[:MAX_PROBLEMS])
             raise SettingsError(
-                f"{len(self.problems)} problem(s) in {self.path}: {listed}",
+                f"{count} problem{'s' * (count > 1)} in {self.path}: {listed}",
                 remedy="Mend them all, then `systemctl reload enforcer`.",
             )
         return found
 
     def problem(self, node: yaml.Node, text: str) -> None:
-        """Note a problem with its line."""
+        """Note a problem and its line."""
         self.problems.append(f"{self.path}:{node.start_mark.line + 1}: {text}")
 
     def mapping(
@@ -178,11 +192,11 @@ class _Reader:
     ) -> dict[str, Any]:
         """Check a mapping: known keys only, each once, the required ones there."""
         found: dict[str, Any] = {}
-        if not isinstance(node, yaml.MappingNode):
+        if not isinstance(node, yaml.MappingNode) or node.tag != _TAG + "map":
             self.problem(node, "expected a mapping of keys to values")
             return found
         for key, value in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else ""
+            name = _plain(key, "str") or "?"
             if name not in checks:
                 known = ", ".join(checks)
                 self.problem(key, f'unknown key "{clip(name)}"; known are {known}')
@@ -196,33 +210,41 @@ class _Reader:
         return found
 
 
-def _text(reader: _Reader, node: yaml.Node) -> str:
-    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str":
+def _plain(node: yaml.Node, kind: str) -> str | None:
+    """Return a scalar's text if it is of this kind, and has no tag that says else."""
+    if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + kind:
         return str(node.value)
-    reader.problem(node, "expected text")
-    return ""
+    return None
+
+
+def _shown(node: yaml.Node) -> str:
+    """Quote a scalar; never the text of a list, which aliases may make endless."""
+    is_scalar = isinstance(node, yaml.ScalarNode)
+    return f'"{clip(str(node.value), limit=80)}"' if is_scalar else "a list or mapping"
 
 
 def _one_of(*accepted: str) -> _Check:
     def check(reader: _Reader, node: yaml.Node) -> str:
-        value = str(node.value) if isinstance(node, yaml.ScalarNode) else ""
+        value = _plain(node, "str")
         if value not in accepted:
-            reader.problem(node, f'"{clip(value)}" is not one of {", ".join(accepted)}')
-        return value
+            shown = _shown(node)
+            reader.problem(node, f"{shown} is not one of {', '.join(accepted)}")
+        return value or ""
 
     return check
 
 
 def _path(reader: _Reader, node: yaml.Node) -> Path:
-    path = Path(_text(reader, node))
-    if not path.is_absolute() or ".." in path.parts:
-        reader.problem(node, f'"{clip(str(path))}" is not an absolute path')
+    text = _plain(node, "str") or ""
+    path = Path(text)
+    if not path.is_absolute() or ".." in path.parts or not text.isprintable():
+        reader.problem(node, f"{_shown(node)} is not an absolute path")
     return path
 
 
 def _seconds(reader: _Reader, node: yaml.Node) -> int:
-    text = node.value if isinstance(node, yaml.ScalarNode) else ""
     allowed = [str(n) for n in range(1, MAX_DEADLINE_SECONDS + 1)]
+    text = _plain(node, "int")
     if text not in allowed:
         reader.problem(node, f"expected one of {', '.join(allowed)} (seconds)")
         return MAX_DEADLINE_SECONDS
@@ -230,7 +252,7 @@ def _seconds(reader: _Reader, node: yaml.Node) -> int:
 
 
 def _items(reader: _Reader, node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.SequenceNode):
+    if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
         return list(node.value)
     reader.problem(node, "expected a list")
     return []
@@ -238,8 +260,7 @@ def _items(reader: _Reader, node: yaml.Node) -> list[yaml.Node]:
 
 def _allow_levels(reader: _Reader, node: yaml.Node) -> tuple[str, ...]:
     found = reader.mapping(node, {"allowLevels": _levels}, required=("allowLevels",))
-    levels = found.get("allowLevels")
-    return levels if isinstance(levels, tuple) else ()
+    return tuple(found.get("allowLevels", ()))
 
 
 def _levels(reader: _Reader, node: yaml.Node) -> tuple[str, ...]:
@@ -248,13 +269,20 @@ def _levels(reader: _Reader, node: yaml.Node) -> tuple[str, ...]:
 
 
 def _engines(reader: _Reader, node: yaml.Node) -> tuple[EngineSettings, ...]:
-    names = {"kind": _one_of("docker", "containerd")}
-    names |= dict.fromkeys(("socket", "root", "state"), _path)
-    engines = []
+    kind = _one_of("docker", "containerd")
+    names = {"kind": kind} | dict.fromkeys(("socket", "root", "state"), _path)
+    engines: list[EngineSettings] = []
+    dockers: list[tuple[yaml.Node, Path]] = []
     for item in _items(reader, node):
         found = reader.mapping(item, names, required=tuple(names))
         if len(found) == len(names):
             engines.append(EngineSettings(**found))
+            if found["kind"] == "docker":
+                dockers.append((item, found["socket"]))
+    served = {engine.socket for engine in engines if engine.kind == "containerd"}
+    for item, socket in dockers:
+        if socket not in served:
+            reader.problem(item, f"no containerd engine here has socket {socket}")
     return tuple(engines)
 
 

@@ -4,16 +4,19 @@ Each line carries the hash of the one before (`prev`), so that a line cannot be
 changed or taken out unnoticed. Full files are rotated; a bounded number is kept.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from enforcer.core.record import DecisionRecord, audit_json
 from enforcer.core.strictjson import Json
-from enforcer.files import make_folder
+from enforcer.files import FileError, make_folder, open_regular, sync_folder
 from enforcer.ports import AuditError
 
 MAX_FILE_BYTES = 16 * 1024 * 1024  # some ten thousand decisions
@@ -23,7 +26,11 @@ FIRST = "0" * 64
 
 
 class FileAuditLog:
-    """Appends to `audit.jsonl` in a folder. Safe to share between threads."""
+    """Appends to `audit.jsonl` in a folder. Safe to share between threads.
+
+    One process writes. When another program takes the file away, the chain goes on
+    in a new one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "audit.jsonl"
@@ -37,10 +44,11 @@ class FileAuditLog:
             try:
                 self._open()
                 self._write(audit_json(record))
-            except OSError as error:
+            except (OSError, FileError) as error:
                 self._close()
+                why = error.strerror if isinstance(error, OSError) else error.what
                 raise AuditError(
-                    f"the audit log {self._path} cannot be written: {error.strerror}",
+                    f"the audit log {self._path} cannot be written: {why}",
                     remedy="Free space on that disk; what cannot be recorded is not "
                     "allowed.",
                 ) from error
@@ -50,42 +58,50 @@ class FileAuditLog:
         if len(line) > MAX_LINE_BYTES:  # the checks are what is long; the rest stays
             line = _line({"prev": self._previous, **members, "signatures": []})
         before = os.fstat(self._handle).st_size
-        written = os.write(self._handle, line)
-        if written != len(line):  # disk full half-way: leave no torn line behind
+        try:
+            if os.write(self._handle, line) != len(line):
+                raise OSError(errno.ENOSPC, "no space for a whole line")
+            os.fdatasync(self._handle)
+        except OSError:  # leave neither a torn line nor one that did not count
             os.ftruncate(self._handle, before)
-            raise OSError(28, "no space for a whole line")
-        os.fdatasync(self._handle)
+            raise
         self._previous = hashlib.sha256(line).hexdigest()
 
     def _open(self) -> None:
         """Open or rotate, and pick up the chain where the file ends."""
-        if self._handle >= 0 and not self._rotated_away():
+        if self._handle >= 0 and self._is_ours():
             return
         self._close()
         make_folder(self._path.parent)
-        if self._path.exists() and self._path.stat().st_size >= MAX_FILE_BYTES:
-            self._previous = _last_hash(self._path)
+        self._handle = _open(self._path)
+        if not _cut_torn_line(self._handle):
             self._rotate()
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._handle = os.open(self._path, flags, 0o600)
-        self._previous = _last_hash(self._path) or self._previous or FIRST
+        last = _last_hash(self._handle) or self._previous
+        self._previous = last or _last_hash_of(self._numbered(1)) or FIRST
 
-    def _rotated_away(self) -> bool:
-        """Whether the file is full, or no longer the one at our path."""
+    def _is_ours(self) -> bool:
+        """Whether the file is not full, and still the one at our path."""
         status = os.fstat(self._handle)
         try:
-            named = self._path.stat()
+            named = self._path.lstat()
         except FileNotFoundError:
-            return True
+            return False
         same = (named.st_dev, named.st_ino) == (status.st_dev, status.st_ino)
-        return not same or status.st_size >= MAX_FILE_BYTES
+        return same and status.st_size < MAX_FILE_BYTES
 
     def _rotate(self) -> None:
+        """Put a full file away and open an empty one."""
+        self._previous = _last_hash(self._handle) or self._previous
+        self._close()
         for number in range(KEPT_FILES - 1, 0, -1):
-            older = self._path.with_name(f"{self._path.name}.{number}")
-            if older.exists():
-                older.rename(self._path.with_name(f"{self._path.name}.{number + 1}"))
-        self._path.rename(self._path.with_name(f"{self._path.name}.1"))
+            older = self._numbered(number)
+            if os.path.lexists(older):
+                older.rename(self._numbered(number + 1))
+        self._path.rename(self._numbered(1))
+        self._handle = _open(self._path)
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
 
     def _close(self) -> None:
         if self._handle >= 0:
@@ -93,19 +109,50 @@ class FileAuditLog:
             self._handle = -1
 
 
+def _open(path: Path) -> int:
+    """Open for appending, made if missing; its name survives a power cut, too."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(path, flags | os.O_NONBLOCK, 0o600)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    sync_folder(path.parent)
+    return handle
+
+
 def _line(members: Mapping[str, object]) -> bytes:
     return (json.dumps(members, ensure_ascii=True) + "\n").encode("ascii")
 
 
-def _last_hash(path: Path) -> str:
-    """Return the hash of the last whole line; a torn one (a crash) is cut off."""
-    with path.open("r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - 2 * MAX_LINE_BYTES))
-        tail = file.read()
-        whole, newline, torn = tail.rpartition(b"\n")
-        if torn:
-            file.truncate(end - len(torn))
-        if not newline:
-            return ""
-        return hashlib.sha256(whole.rpartition(b"\n")[2] + b"\n").hexdigest()
+def _cut_torn_line(handle: int) -> bool:
+    """Cut off what a crash left of a line; say whether more lines may follow.
+
+    A file that is full, or ends in more than a line can be, is put away as it is.
+    """
+    size = os.fstat(handle).st_size
+    tail = _tail(handle)
+    torn = len(tail) - (tail.rfind(b"\n") + 1)
+    if size >= MAX_FILE_BYTES or torn > MAX_LINE_BYTES:
+        return False
+    if torn:
+        os.ftruncate(handle, size - torn)
+    return True
+
+
+def _last_hash(handle: int) -> str:
+    """Return the hash of the last whole line, or "" where there is none."""
+    whole, newline, _ = _tail(handle).rpartition(b"\n")
+    last = whole.rpartition(b"\n")[2] + newline
+    return hashlib.sha256(last).hexdigest() if newline else ""
+
+
+def _last_hash_of(path: Path) -> str:
+    with contextlib.suppress(FileError), open_regular(path, follow=False) as handle:
+        return _last_hash(handle)
+    return ""
+
+
+def _tail(handle: int) -> bytes:
+    """Return the end of a file: a torn line and the whole one before it."""
+    want = 2 * MAX_LINE_BYTES + 2
+    return os.pread(handle, want, max(0, os.fstat(handle).st_size - want))

@@ -3,11 +3,9 @@
 import argparse
 import sys
 
-from enforcer.assembly import assemble
 from enforcer.cli.main import DONE, REFUSED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
-from enforcer.cli.targets import split_layout
-from enforcer.core.digest import Digest
+from enforcer.cli.targets import parse_digest, split_layout
 from enforcer.core.errors import clip
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import open_layout
@@ -25,13 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("digest", nargs="+", help="of a signature or of its subject")
     check = words.add_parser("fsck", help="hash every cached file")
     check.add_argument(
-        "--repair", action="store_true", help="drop what is damaged, index anew"
+        "--repair", action="store_true", help="put the damaged aside, index anew"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the word says."""
-    cache = assemble(settings_of(arguments)).cache
+    cache = DiskCache(settings_of(arguments).cache_dir)
     words = {"import": _import, "list": _list, "remove": _remove, "fsck": _fsck}
     return words[arguments.word](cache, arguments)
 
@@ -75,22 +73,32 @@ def _list(cache: DiskCache, arguments: argparse.Namespace) -> int:
         )
         return DONE
     for entry in entries:
-        print(f"{entry.subject}  {entry.envelope}  {clip(entry.media_type)}")
+        shown = (entry.subject, entry.envelope, entry.media_type)
+        print("  ".join(clip(text) for text in shown))
     return DONE
 
 
 def _remove(cache: DiskCache, arguments: argparse.Namespace) -> int:
-    count = sum(cache.remove(Digest.parse(text)) for text in arguments.digest)
-    print(f"removed {count} signature(s)")
+    digests = [parse_digest(text) for text in arguments.digest]
+    count = sum(cache.remove(digest) for digest in digests)
+    if is_json(arguments):
+        print_json({"removed": count})
+    else:
+        print(f"removed {count} signature(s)")
     return DONE if count else REFUSED
 
 
 def _fsck(cache: DiskCache, arguments: argparse.Namespace) -> int:
     found = cache.check(repair=arguments.repair)
     if is_json(arguments):
-        print_json({"good": found.blobs, "damaged": list(found.damaged)})
+        damaged, lost = list(found.damaged), list(found.lost)
+        print_json({"good": found.blobs, "damaged": damaged, "lost": lost})
     else:
         for name in found.damaged:
-            print(f"damaged: {clip(name)}" + (" (dropped)" if arguments.repair else ""))
-        print(f"{found.blobs} good, {len(found.damaged)} damaged")
-    return REFUSED if found.damaged and not arguments.repair else DONE
+            print(f"damaged: {clip(name)}" + (" (mended)" if arguments.repair else ""))
+        for name in found.lost:
+            print(f"lost: {name}; import it again")
+        counts = f"{len(found.damaged)} damaged, {len(found.lost)} lost"
+        print(f"{found.blobs} good, {counts}")
+    is_clean = arguments.repair or not (found.damaged or found.lost)
+    return DONE if is_clean else REFUSED

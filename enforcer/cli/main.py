@@ -2,16 +2,19 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from enforcer import __version__
 from enforcer.core.codes import Code
-from enforcer.core.errors import EnforcerError
+from enforcer.core.errors import EnforcerError, clip
 
 # Exit statuses (design section 7).
 DONE, REFUSED, USAGE, UNREACHABLE, MISCONFIGURED = 0, 1, 2, 3, 4
+INTERRUPTED = 130  # as shells count Ctrl-C
 
 _STATUS = {
     Code.CONTENT_MISSING: UNREACHABLE,
@@ -54,22 +57,31 @@ def status_of(code: Code) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb and return its exit status; errors go to standard error."""
+    for stream in (sys.stdout, sys.stderr):  # a path may hold what cannot be encoded
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     verb = importlib.import_module(f"enforcer.cli.{arguments.verb}")
     try:
-        return int(verb.run(arguments))
+        status = int(verb.run(arguments))
+        sys.stdout.flush()
     except EnforcerError as error:
-        print(f"enforcer: {error}", file=sys.stderr)
-        return status_of(error.code)
+        return _complain(str(error), status_of(error.code))
     except UsageError as error:
-        print(f"enforcer: {error}", file=sys.stderr)
-        return USAGE
-    except BrokenPipeError:  # `| head` has seen enough
+        return _complain(str(error), USAGE)
+    except BrokenPipeError:  # `| head` has seen enough; the exit status is pipe's
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except OSError as error:
-        print(f"enforcer: {error.strerror}: {error.filename}", file=sys.stderr)
-        return UNREACHABLE
+        return _complain(f"{error.strerror}: {error.filename}", UNREACHABLE)
+    return status
+
+
+def _complain(text: str, status: int) -> int:
+    print(f"enforcer: {clip(text, limit=8000)}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,13 +94,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     _add_common(parser, None)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="VERB", parser_class=_VerbParser
+    )
     for name, line in _VERBS.items():
         verb = verbs.add_parser(name, help=line, description=line, allow_abbrev=False)
-        importlib.import_module(f"enforcer.cli.{name}").add_arguments(verb)
-        for leaf in _leaves(verb):
-            _add_common(leaf, argparse.SUPPRESS)
+        verb.verb = name
     return parser
+
+
+class _VerbParser(argparse.ArgumentParser):
+    """Learns its arguments when its verb is called: importing all takes 100 ms."""
+
+    verb = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.verb:
+            importlib.import_module(f"enforcer.cli.{self.verb}").add_arguments(self)
+            self.verb = ""
+            for leaf in _leaves(self):
+                _add_common(leaf, argparse.SUPPRESS)
+        return super().parse_known_args(args, namespace)
 
 
 def _leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:

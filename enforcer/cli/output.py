@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from enforcer.settings import Settings, load_settings
 
@@ -21,7 +21,7 @@ def is_json(arguments: argparse.Namespace) -> bool:
     return bool(arguments.output == "json")
 
 
-def print_json(value: Mapping[str, object] | list[dict[str, object]]) -> None:
+def print_json(value: Mapping[str, object] | Sequence[Mapping[str, object]]) -> None:
     """Print one JSON document."""
     print(json.dumps(value, indent=2, ensure_ascii=True))
 

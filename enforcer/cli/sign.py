@@ -5,22 +5,25 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-from enforcer.assembly import assemble
 from enforcer.audit.clock import HostClock
 from enforcer.cli.main import DONE, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
-from enforcer.cli.targets import FORMS, Target, open_target
+from enforcer.cli.target import Target
+from enforcer.cli.targets import FORMS, open_target
 from enforcer.cli.verify import parse_pair
 from enforcer.core.collected import SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.signature_manifest import JWS_MEDIA_TYPE, build_signature_manifest
 from enforcer.core.signing import parse_signer, sign_jws, thumbprints
 from enforcer.files import read_file
+from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout_writer import add_to_layout
 
 MAX_PEM_BYTES = 1024 * 1024
+CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+MAX_EXPIRY = timedelta(days=36_500)  # times end with the year 9999
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cert",
         type=Path,
         metavar="CHAIN",
-        help="PEM, signing certificate first, root last (default: in the key's file)",
+        help="PEM, signing certificate first, root last (default: after the key)",
     )
     parser.add_argument("--expiry", type=_duration, metavar="24h")
     parser.add_argument(
@@ -49,15 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Sign, store, and say what was signed."""
+    if arguments.write_layout and not arguments.target.startswith("oci-layout:"):
+        raise UsageError("--write-layout goes with an oci-layout: target")
     settings = settings_of(arguments)
     at = HostClock().now().replace(microsecond=0)
     key = read_file(arguments.key, max_bytes=MAX_PEM_BYTES)
-    chain = read_file(arguments.cert or arguments.key, max_bytes=MAX_PEM_BYTES)
+    if arguments.cert:
+        chain = read_file(arguments.cert, max_bytes=MAX_PEM_BYTES)
+    else:
+        chain = b"".join(key.partition(CERTIFICATE)[1:])
     signer = parse_signer(key, chain, at=at)
-    host = assemble(settings)
-    with open_target(arguments.target, host) as target:
-        if arguments.write_layout and not arguments.target.startswith("oci-layout:"):
-            raise UsageError("--write-layout goes with an oci-layout: target")
+    with open_target(arguments.target, settings) as target:
         described = target.contents[0].descriptor
         envelope = sign_jws(
             described,
@@ -73,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             at,
         )
         signature = SignatureFile(manifest, envelope)
-        host.cache.add([*target.contents, signature])
+        DiskCache(settings.cache_dir).add([*target.contents, signature])
         if arguments.write_layout and target.folder:
             add_to_layout(target.folder, signature)
     _show(target, described, envelope, arguments)
@@ -98,11 +103,15 @@ def _show(
         )
     else:
         print(f"signed {target.shown} ({described.digest})")
-        print(f"  signature {signature.digest} is in the cache")
+        places = "the cache and the layout" if arguments.write_layout else "the cache"
+        print(f"  signature {signature.digest} is in {places}")
 
 
 def _duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise argparse.ArgumentTypeError("expected a number and s, m, h or d: 24h")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    found = timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    if found > MAX_EXPIRY:
+        raise argparse.ArgumentTypeError(f"expected at most {MAX_EXPIRY.days}d")
+    return found

@@ -1,19 +1,22 @@
 """`enforcer trust`: the trust stores, and certificates for trying things out."""
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from enforcer.audit.clock import HostClock
-from enforcer.cli.main import DONE, UsageError
+from enforcer.cli.main import DONE, MISCONFIGURED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.core.certificate import parse_certificate
-from enforcer.core.errors import clip
+from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.identity import subject_text
 from enforcer.core.policy import StoreName, StoreType
 from enforcer.core.signing import generate_test_chain
 from enforcer.core.truststore import MAX_STORE_FILE_BYTES, parse_store_file
 from enforcer.files import FileError, make_folder, read_file, write_file
 from enforcer.settings import Settings
+from enforcer.sources.trust_files import read_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,54 +44,69 @@ def _add(arguments: argparse.Namespace) -> int:
     settings = settings_of(arguments)
     store = StoreName(StoreType(arguments.type), arguments.store)
     folder = settings.trust_dir / arguments.type / arguments.store
-    checked = []
+    checked: dict[Path, bytes] = {}
     for file in arguments.file:  # all are checked before one is written
         raw = read_file(file, max_bytes=MAX_STORE_FILE_BYTES)
         parse_store_file(raw, store=store, file_name=file.name)
         place = folder / file.name
-        if place.exists() and place.read_bytes() != raw:
+        if checked.get(place, _present(place, raw)) != raw:
             raise FileError(
                 f"{place} holds another certificate",
                 remedy="Give the file another name, or remove the old one first.",
             )
-        checked.append((place, raw))
+        checked[place] = raw
     make_folder(folder, mode=0o755)
-    for place, raw in checked:
+    for place, raw in checked.items():
         write_file(place, raw, mode=0o644)
         print(f"trusted in {store}: {place}")
     print("systemctl reload enforcer  puts it in force")
     return DONE
 
 
+def _present(place: Path, wanted: bytes) -> bytes:
+    """Return what is at a place already; what is wanted there if nothing is."""
+    if not os.path.lexists(place):
+        return wanted
+    return read_file(place, max_bytes=MAX_STORE_FILE_BYTES, follow=False)
+
+
 def _list(arguments: argparse.Namespace) -> int:
-    settings = settings_of(arguments)
-    found = list(_certificates(settings))
+    found, problems = _certificates(settings_of(arguments))
     if is_json(arguments):
         print_json(found)
-        return DONE
-    for item in found:
-        print(f"{item['store']}  {item['file']}  {item['subject']}  {item['until']}")
-    return DONE
+    else:
+        for item in found:
+            print("  ".join(item.values()))
+    for problem in problems:
+        print(f"enforcer: {clip(str(problem), limit=500)}", file=sys.stderr)
+    return MISCONFIGURED if problems else DONE
 
 
-def _certificates(settings: Settings) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+def _certificates(
+    settings: Settings,
+) -> tuple[list[dict[str, str]], list[EnforcerError]]:
+    """Return every trusted certificate, and why some stores cannot be used."""
+    found: list[dict[str, str]] = []
+    problems: list[EnforcerError] = []
     for type_ in StoreType:
-        for path in sorted((settings.trust_dir / type_).glob("*/*")):
-            store = StoreName(type_, path.parent.name)
-            raw = read_file(path, max_bytes=MAX_STORE_FILE_BYTES)
-            for der in parse_store_file(raw, store=store, file_name=path.name):
-                parsed = parse_certificate(der, what=path.name)
-                until = parsed.not_valid_after_utc
-                found.append(
-                    {
-                        "store": str(store),
-                        "file": clip(path.name),
-                        "subject": subject_text(parsed.subject),
-                        "until": f"{until:%Y-%m-%dT%H:%M:%SZ}",
-                    }
-                )
-    return found
+        for folder in sorted((settings.trust_dir / type_).glob("*")):
+            try:
+                store = StoreName(type_, folder.name)
+                for path, ders in read_store(settings.trust_dir, store):
+                    found += [_described(store, path, der) for der in ders]
+            except EnforcerError as error:
+                problems.append(error)
+    return found, problems
+
+
+def _described(store: StoreName, path: Path, der: bytes) -> dict[str, str]:
+    parsed = parse_certificate(der, what=path.name)
+    return {
+        "store": str(store),
+        "file": clip(path.name),
+        "subject": subject_text(parsed.subject),
+        "until": f"{parsed.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+    }
 
 
 def _generate(arguments: argparse.Namespace) -> int:

@@ -1,24 +1,28 @@
 """`enforcer verify TARGET`: judge one artifact, with or without the daemon."""
 
 import argparse
+import re
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-from enforcer.admission import MAX_SIGNATURES, Weigher
-from enforcer.assembly import Host, assemble, host_rules
+from enforcer.admission import MAX_SIGNATURES, Weigher, denial
+from enforcer.assembly import host_rules
 from enforcer.audit.clock import FixedClock, HostClock
 from enforcer.cli.main import UsageError, status_of
 from enforcer.cli.output import coloured, is_json, print_json, settings_of
-from enforcer.cli.targets import FORMS, Target, open_target
-from enforcer.core.errors import clip
+from enforcer.cli.target import Target
+from enforcer.cli.targets import FORMS, open_target
+from enforcer.core.errors import EnforcerError, MalformedError, clip
 from enforcer.core.findings import Result, SignatureReport
 from enforcer.core.record import DecisionRecord, decision_json
 from enforcer.core.reference import parse_reference
+from enforcer.core.rfc3339 import parse_rfc3339
 from enforcer.core.subject import ImageName, Subject, artifact_subject, bind_subject
 from enforcer.ports import Clock, SignatureCache
 from enforcer.settings import LEVELS, Settings
+from enforcer.sources.cache import DiskCache
 from enforcer.sources.carried import CarriedSignatures
 from enforcer.sources.trust_files import load_policy
 
@@ -62,9 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
             notation_config=arguments.notation_config,
             allow_levels=LEVELS,  # somebody asks about their own policy
         )
-    host = assemble(settings)
-    with open_target(arguments.target, host) as target:
-        record = _judge(target, host, settings, arguments)
+    with open_target(arguments.target, settings) as target:
+        record = _judge(target, settings, arguments)
     if is_json(arguments):
         print_json(decision_json(record))
     else:
@@ -73,22 +76,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _judge(
-    target: Target, host: Host, settings: Settings, arguments: argparse.Namespace
+    target: Target, settings: Settings, arguments: argparse.Namespace
 ) -> DecisionRecord:
     started = time.perf_counter()
-    what_if = _is_what_if(arguments)
     force = load_policy(
         settings.notation_config, trusted=arguments.notation_config is None
     )
-    cache = _signatures(target, host, arguments)
-    subject = _subject(target, cache, arguments)
+    names = _names(target, arguments)
+    cache = _signatures(target, settings, arguments)
+    subject = _subject(target, names, cache)
     clock: Clock = FixedClock(arguments.at) if arguments.at else HostClock()
     rules = replace(
         host_rules(settings),
         user_metadata=dict(arguments.user_metadata),
         max_signatures=arguments.max_signatures,
     )
-    decision = Weigher(rules=rules, cache=cache, clock=clock).weigh(subject, force)
+    try:
+        decision = Weigher(rules=rules, cache=cache, clock=clock).weigh(subject, force)
+    except EnforcerError as error:  # the daemon answers with a denial, too
+        decision = denial(error.code, f"{error.what}. {error.remedy}")
     return DecisionRecord(
         id=clock.new_id(),
         decision=decision,
@@ -100,33 +106,38 @@ def _judge(
         policy=force.policy.digest,
         at=clock.now(),
         duration_ms=(time.perf_counter() - started) * 1000,
-        what_if=what_if,
+        what_if=_is_what_if(arguments),
     )
 
 
 def _signatures(
-    target: Target, host: Host, arguments: argparse.Namespace
+    target: Target, settings: Settings, arguments: argparse.Namespace
 ) -> SignatureCache:
     """Return where signatures come from: the host's cache, or what is carried."""
+    cache = DiskCache(settings.cache_dir)
     if target.layout is None:
-        return host.cache
-    also = host.cache if arguments.with_cache else None
-    return CarriedSignatures(target.layout.collect(), also=also)
+        return cache
+    about = target.contents[0].descriptor.digest
+    also = cache if arguments.with_cache else None
+    return CarriedSignatures(target.layout.collect(about), also=also)
+
+
+def _names(target: Target, arguments: argparse.Namespace) -> tuple[ImageName, ...]:
+    if arguments.scope:
+        reference = parse_reference(arguments.scope)
+        return (ImageName(clip(arguments.scope), reference.repository(local=True)),)
+    if target.claim is None and not target.names:
+        raise UsageError(
+            "a layout does not say under which name to judge it; add --scope "
+            "REGISTRY/REPOSITORY"
+        )
+    return target.names
 
 
 def _subject(
-    target: Target, cache: SignatureCache, arguments: argparse.Namespace
+    target: Target, names: tuple[ImageName, ...], cache: SignatureCache
 ) -> Subject:
-    names = target.names
-    if arguments.scope:
-        reference = parse_reference(arguments.scope)
-        names = (ImageName(clip(arguments.scope), reference.repository(local=True)),)
     if target.claim is None:
-        if not names:
-            raise UsageError(
-                "a layout does not say under which name to judge it; add --scope "
-                "REGISTRY/REPOSITORY"
-            )
         return artifact_subject(target.shown, names, target.contents[0])
     listed = [content.descriptor.digest for content in target.claim.contents]
     cached = cache.manifests_about(target.claim.config_digest, listed)
@@ -164,8 +175,10 @@ def _print_signature(report: SignatureReport) -> None:
 
 
 def _time(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return parse_rfc3339(text)
+    except MalformedError as error:
+        raise argparse.ArgumentTypeError(f"{error.what}. {error.remedy}") from error
 
 
 def parse_pair(text: str) -> tuple[str, str]:
@@ -177,7 +190,6 @@ def parse_pair(text: str) -> tuple[str, str]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("expected a number above zero")
-    return number
+    if not re.fullmatch("[1-9][0-9]{0,4}", text):
+        raise argparse.ArgumentTypeError("expected a number from 1 to 99999")
+    return int(text)

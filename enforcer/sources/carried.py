@@ -4,11 +4,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 from enforcer.core.collected import Collected, Refused, SignatureFile
 from enforcer.core.digest import Digest
+from enforcer.core.envelope.formats import untrusted_chain
+from enforcer.core.errors import TooLargeError
 from enforcer.core.image import Index, parse_manifest_or_index
 from enforcer.core.signature_manifest import parse_signature_manifest
 from enforcer.core.subject import Content
 from enforcer.core.verify import StoredSignature
 from enforcer.ports import SignatureCache
+
+MAX_CARRIED_BYTES = 256 * 1024 * 1024  # held in memory; a signature has some 5 KiB
 
 
 class CarriedSignatures:
@@ -17,8 +21,13 @@ class CarriedSignatures:
     def __init__(
         self, items: Iterable[Collected], *, also: SignatureCache | None = None
     ) -> None:
-        """Take what a layout holds; `also` is asked for more signatures after that."""
+        """Take what a layout holds; `also` is asked for more signatures after that.
+
+        Raises:
+            TooLargeError: It carries more than MAX_CARRIED_BYTES.
+        """
         self._also = also
+        carried = 0
         self.refused: list[Refused] = []
         self._contents: dict[Digest, Content] = {}
         self._signatures: dict[Digest, list[StoredSignature]] = {}
@@ -26,9 +35,16 @@ class CarriedSignatures:
             if isinstance(item, Refused):
                 self.refused.append(item)
             elif isinstance(item, SignatureFile):
+                carried += len(item.envelope)
                 self._add(item)
             else:
+                carried += len(item.raw)
                 self._contents[item.descriptor.digest] = item
+            if carried > MAX_CARRIED_BYTES:
+                raise TooLargeError(
+                    f"it carries more than {MAX_CARRIED_BYTES} bytes of signatures",
+                    remedy="Import them with `enforcer cache import`.",
+                )
 
     def manifest(self, digest: Digest) -> Content | None:
         """Return a manifest or index by its own digest; see `ports`."""
@@ -56,9 +72,16 @@ class CarriedSignatures:
     def signatures_about(
         self, targets: Collection[Digest], *, trusted: Collection[Digest], limit: int
     ) -> tuple[Sequence[StoredSignature], bool]:
-        """Return signatures by digest; see `ports`."""
+        """Return the likeliest signatures first; see `ports`."""
+        anchors = frozenset(trusted)
+
+        def rank(signature: StoredSignature) -> tuple[bool, Digest, str]:
+            chain = untrusted_chain(signature.media_type, signature.envelope)
+            unlikely = anchors.isdisjoint(Digest.of(der) for der in chain)
+            return unlikely, signature.digest, signature.media_type
+
         found = {s for target in targets for s in self._signatures.get(target, ())}
-        ordered = sorted(found, key=lambda signature: signature.digest)
+        ordered = sorted(found, key=rank)
         more = False
         if self._also:
             others, more = self._also.signatures_about(

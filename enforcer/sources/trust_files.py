@@ -4,14 +4,13 @@ Reads both together, and refuses what somebody else than root could change. The 
 good policy stays in force when a newer one cannot be used.
 """
 
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.core.codes import Code
-from enforcer.core.errors import EnforcerError
+from enforcer.core.errors import EnforcerError, TooLargeError
 from enforcer.core.policy import (
     MAX_POLICY_BYTES,
     PolicyInvalidError,
@@ -28,6 +27,7 @@ from enforcer.core.truststore import (
     parse_store_file,
 )
 from enforcer.files import (
+    FileError,
     FileMissingError,
     read_file,
     require_trusted_folder,
@@ -100,13 +100,19 @@ def load_policy(folder: Path | None, *, trusted: bool = True) -> PolicyInForce:
     if folder is None:
         raise _no_policy(None)
     if trusted:
-        require_trusted_folder(folder)
+        try:
+            require_trusted_folder(folder)
+        except FileMissingError:
+            raise _no_policy(folder) from None
+        except FileError as error:
+            raise PolicyInvalidError(error.what, remedy=error.remedy) from error
     policy = parse_trust_policy(_policy_bytes(folder, trusted=trusted))
     stores: dict[StoreName, TrustStore | EnforcerError] = {}
     for statement in policy.statements:
         for name in statement.trust_stores:
             if name not in stores:
-                stores[name] = _load_store(folder, name, trusted=trusted)
+                place = folder / "truststore" / "x509"
+                stores[name] = _load_store(place, name, trusted=trusted)
     return PolicyInForce(policy, TrustStores(stores))
 
 
@@ -119,60 +125,78 @@ def _policy_bytes(folder: Path, *, trusted: bool) -> bytes:
             )
         except FileMissingError:
             continue
-        except EnforcerError as error:
-            if error.code is Code.FILE_NOT_TRUSTED:
-                raise
+        except (FileError, TooLargeError) as error:
             raise PolicyInvalidError(error.what, remedy=error.remedy) from error
     raise _no_policy(folder)
 
 
 def _load_store(
-    folder: Path, name: StoreName, *, trusted: bool
+    root: Path, name: StoreName, *, trusted: bool
 ) -> TrustStore | EnforcerError:
-    path = folder / "truststore" / "x509" / name.type / name.name
     try:
-        certificates: list[bytes] = []
-        for file in _store_files(path, trusted=trusted):
-            raw = read_file(
-                file, max_bytes=MAX_STORE_FILE_BYTES, trusted=trusted, follow=False
-            )
-            certificates += parse_store_file(raw, store=name, file_name=file.name)
-        if len(certificates) > MAX_STORE_CERTIFICATES:
-            return TrustStoreInvalidError(
-                f'trust store "{name}" holds more than {MAX_STORE_CERTIFICATES} '
-                "certificates",
-                remedy="Split it into several stores.",
-            )
-        return TrustStore(name, tuple(certificates))
-    except FileMissingError:
-        return TrustStoreMissingError(name)
+        found = read_store(root, name, trusted=trusted)
+        return TrustStore(name, tuple(der for _, ders in found for der in ders))
     except EnforcerError as error:
         return error
 
 
-def _store_files(path: Path, *, trusted: bool) -> Iterator[Path]:
-    """Yield the certificate files of a store, by name.
+def read_store(
+    root: Path, name: StoreName, *, trusted: bool = True
+) -> Iterator[tuple[Path, tuple[bytes, ...]]]:
+    """Yield each file of a store with its certificates, as DER, by file name.
+
+    `root` is the folder that holds the types of stores.
+
+    Raises:
+        TrustStoreMissingError: No such folder.
+        TrustStoreInvalidError: Something there is not what may be in a store.
+        FileNotTrustedError: `trusted`, and somebody else could change it.
+    """
+    count = 0
+    try:
+        for path in _store_files(root / name.type / name.name, trusted=trusted):
+            raw = read_file(
+                path, max_bytes=MAX_STORE_FILE_BYTES, trusted=trusted, follow=False
+            )
+            ders = parse_store_file(raw, store=name, file_name=path.name)
+            count += len(ders)
+            if count > MAX_STORE_CERTIFICATES:
+                raise _too_many(name)
+            yield path, ders
+    except FileMissingError:
+        raise TrustStoreMissingError(name) from None
+    except (FileError, TooLargeError) as error:
+        raise TrustStoreInvalidError(error.what, remedy=error.remedy) from error
+
+
+def _store_files(path: Path, *, trusted: bool) -> list[Path]:
+    """Return the certificate files of a store, by name.
 
     Sub-folders are ignored (trust-store-trust-policy.md, "Trust Store"); any other
     file is taken for a certificate, as notation does.
     """
     if trusted:
         require_trusted_folder(path)
-    elif path.is_symlink():
-        raise TrustStoreInvalidError(
-            f"{path} is a symbolic link", remedy="A trust store must be a folder."
-        )
     try:
-        listed = sorted(os.scandir(path), key=lambda entry: entry.name)
+        if path.is_symlink():
+            raise TrustStoreInvalidError(
+                f"{path} is a symbolic link", remedy="A trust store must be a folder."
+            )
+        files = [p for p in path.iterdir() if p.is_symlink() or not p.is_dir()]
     except FileNotFoundError:
         raise FileMissingError(f"{path} does not exist", remedy="") from None
     except OSError as error:
         raise TrustStoreInvalidError(
             f"{path} cannot be read: {error.strerror}", remedy="Check its mode."
         ) from error
-    for entry in listed:
-        if not entry.is_dir(follow_symlinks=False):
-            yield Path(entry.path)
+    return sorted(files)
+
+
+def _too_many(name: StoreName) -> TrustStoreInvalidError:
+    return TrustStoreInvalidError(
+        f'trust store "{name}" holds more than {MAX_STORE_CERTIFICATES} certificates',
+        remedy="Split it into several stores.",
+    )
 
 
 def _no_policy(folder: Path | None) -> PolicyMissingError:

@@ -1,0 +1,23 @@
+"""One artifact on this host, as `verify` and `sign` see it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from enforcer.core.subject import Claim, Content, ImageName
+from enforcer.sources.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One artifact on this host.
+
+    `contents` starts with the manifest or index that a signature would be about, and
+    goes on with what that lists. An engine's image has a `claim`, others a `layout`.
+    """
+
+    shown: str
+    contents: tuple[Content, ...]
+    names: tuple[ImageName, ...]
+    claim: Claim | None = None
+    layout: Layout | None = None
+    folder: Path | None = None

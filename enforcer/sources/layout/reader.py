@@ -1,0 +1,256 @@
+"""OCI image layouts: what a signature cache needs of them (image-spec image-layout.md).
+
+Reads manifests, indexes and signatures. What a descriptor says about a manifest is
+not believed; the manifest's own bytes are read.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.descriptor import Descriptor
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError, MalformedError, clip
+from enforcer.core.image import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAX_MANIFEST_BYTES,
+    Index,
+    media_type_of,
+    parse_descriptor,
+    parse_manifest_or_index,
+)
+from enforcer.core.signature_manifest import (
+    MAX_ENVELOPE_BYTES,
+    SignatureManifest,
+    parse_signature_manifest,
+)
+from enforcer.core.strictjson import Json, parse_json, require_object
+from enforcer.core.subject import Content
+from enforcer.files import FileError, FileMissingError
+from enforcer.sources.layout.files import FolderFiles, LayoutFiles, open_archive
+
+MAX_INDEX_BYTES = 32 * 1024 * 1024  # ten thousand signatures listed take 5 MiB
+MAX_ENTRIES = 20_000  # manifests read from one layout
+
+LAYOUT_VERSION = "1.0.0"
+REF_NAME = "org.opencontainers.image.ref.name"
+IMAGE_NAME = "io.containerd.image.name"  # containerd's and Docker's: the full name
+
+
+class LayoutError(FileError):
+    """This is no OCI layout, or it lacks what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of index.json: what it names, its tag and its full name, if any."""
+
+    descriptor: Descriptor
+    tag: str
+    name: str
+
+
+class Layout:
+    """An OCI layout, read on demand. Every blob is hashed as it is read."""
+
+    def __init__(self, files: LayoutFiles) -> None:
+        self._files = files
+        self.name = files.name
+        self.entries = self._entries()
+
+    def blob(self, digest: Digest, *, max_bytes: int) -> bytes:
+        """Return a blob whose bytes hash to `digest`, or raise an EnforcerError."""
+        name = f"blobs/{digest.algorithm}/{digest.hex}"
+        raw = self._files.read(name, max_bytes=max_bytes)
+        if not digest.matches(raw):
+            raise MalformedError(
+                f"{name} in {self.name} holds other content than its name says",
+                remedy="Make the layout again; suspect the disk.",
+            )
+        return raw
+
+    def find(self, *, tag: str = "", digest: Digest | None = None) -> Content:
+        """Return the manifest or index with this tag or digest.
+
+        Without either: the only tagged one, or the only one at all.
+
+        Raises:
+            LayoutError: None, or several.
+        """
+        found = {
+            e.descriptor.digest: e.descriptor
+            for e in self.entries
+            if (not tag or e.tag == tag) and digest in (None, e.descriptor.digest)
+        }
+        if not tag and digest is None:
+            tagged = {e.descriptor.digest: e.descriptor for e in self.entries if e.tag}
+            found = tagged or found
+        if len(found) != 1:
+            wanted = tag or (str(digest) if digest else "one manifest")
+            have = ", ".join(sorted(clip(e.tag) for e in self.entries if e.tag)[:10])
+            raise LayoutError(
+                f"{self.name} has {len(found)} entries for {clip(wanted)}",
+                remedy=f"Name one by :TAG or @DIGEST; tags there: {have or 'none'}.",
+            )
+        return self._content(next(iter(found.values())))
+
+    def name_of(self, digest: Digest) -> str:
+        """Return the full name recorded for this digest; else a tag of it, or ""."""
+        here = [e for e in self.entries if e.descriptor.digest == digest]
+        return next((n for e in here for n in (e.name, e.tag) if n), "")
+
+    def children(self, content: Content) -> tuple[Content, ...]:
+        """Return the manifests an index lists, as far as the layout holds them."""
+        found = []
+        for descriptor in _listed(content.raw):
+            with contextlib.suppress(EnforcerError):
+                found.append(self._content(descriptor))
+        return tuple(found)
+
+    def collect(self, only: Digest | None = None) -> Iterator[Collected]:
+        """Yield what a signature cache keeps: all, or only what is about one subject.
+
+        With `only`, that manifest or index, what it lists, and signatures about those.
+        What cannot be read is yielded as `Refused`, and the rest goes on; what an index
+        lists and the layout does not hold is no loss (image-layout.md).
+
+        Raises:
+            LayoutError: There is too much of it; nothing was yielded.
+        """
+        wanted: set[Digest] | None = None
+        if only is not None:
+            listed = _listed(self.find(digest=only).raw)
+            wanted = {only} | {descriptor.digest for descriptor in listed}
+        direct = {entry.descriptor for entry in self.entries}
+        for descriptor in self._descriptors():
+            try:
+                yield from self._collect_one(descriptor, wanted)
+            except EnforcerError as error:
+                if descriptor in direct or not isinstance(error, FileMissingError):
+                    why = f"{error.what} [{error.code}]"
+                    yield Refused(str(descriptor.digest), why)
+
+    def _collect_one(
+        self, descriptor: Descriptor, wanted: set[Digest] | None
+    ) -> Iterator[Collected]:
+        raw = self._manifest(descriptor)
+        signature = parse_signature_manifest(raw)
+        if signature is not None:
+            if wanted is None or signature.subject.digest in wanted:
+                yield SignatureFile(raw, self._envelope(signature))
+        elif wanted is None or descriptor.digest in wanted:
+            yield self._content(descriptor)
+
+    def _envelope(self, signature: SignatureManifest) -> bytes:
+        named = signature.envelope
+        raw = self.blob(named.digest, max_bytes=min(named.size, MAX_ENVELOPE_BYTES))
+        if len(raw) != named.size:
+            raise MalformedError(
+                f"envelope {named.digest.short} has {len(raw)} bytes, not {named.size}",
+                remedy="Sign again.",
+            )
+        return raw
+
+    def _descriptors(self) -> list[Descriptor]:
+        """Everything index.json names, and what indexes among that name; each once."""
+        found = {entry.descriptor: None for entry in self.entries}
+        for descriptor in list(found):
+            if descriptor.media_type in INDEX_TYPES:
+                with contextlib.suppress(EnforcerError):  # it is refused later on
+                    listed = _listed(self._manifest(descriptor))
+                    found |= dict.fromkeys(listed)
+            if len(found) > MAX_ENTRIES:
+                raise LayoutError(
+                    f"{self.name} lists more than {MAX_ENTRIES} manifests",
+                    remedy="Import it piece by piece, by tag or digest.",
+                )
+        return list(found)
+
+    def _content(self, descriptor: Descriptor) -> Content:
+        raw = self._manifest(descriptor)
+        content = Content(media_type_of(raw), raw)
+        if content.descriptor != descriptor:
+            raise MalformedError(
+                f"{descriptor.digest.short} in {self.name} is listed as "
+                f"{clip(descriptor.media_type)} of {descriptor.size} bytes, and is "
+                f"{clip(content.media_type)} of {len(raw)}",
+                remedy="Make the layout again.",
+            )
+        return content
+
+    def _manifest(self, descriptor: Descriptor) -> bytes:
+        if descriptor.media_type not in MANIFEST_TYPES | INDEX_TYPES:
+            raise MalformedError(
+                f"{descriptor.digest.short} in {self.name} is a "
+                f"{clip(descriptor.media_type)}, not a manifest",
+                remedy="Only manifests and indexes can be named there.",
+            )
+        return self.blob(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
+
+    def _entries(self) -> tuple[Entry, ...]:
+        what = f"index.json of {self.name}"
+        try:
+            marker = self._files.read("oci-layout", max_bytes=4096)
+            raw = self._files.read("index.json", max_bytes=MAX_INDEX_BYTES)
+        except FileMissingError as error:
+            raise LayoutError(
+                f"{self.name} is not an OCI layout: {error.what}",
+                remedy="Name a folder or archive with oci-layout and index.json.",
+            ) from error
+        _require_version(marker, self.name)
+        document = parse_json(raw, what=what, max_bytes=MAX_INDEX_BYTES)
+        members = require_object(document, what=what, known=("manifests",))
+        listed = members.get("manifests")
+        if not isinstance(listed, list) or len(listed) > MAX_ENTRIES:
+            raise LayoutError(
+                f"{what} lists nothing or more than {MAX_ENTRIES}",
+                remedy="Make the layout again.",
+            )
+        return tuple(_entry(value, what) for value in listed)
+
+
+@contextlib.contextmanager
+def open_layout(path: Path, *, archive: bool) -> Iterator[Layout]:
+    """Open a layout folder, or a plain tar archive of one.
+
+    Raises:
+        FileError: It is none, or cannot be read.
+        MalformedError: Its index.json is malformed.
+    """
+    if not archive:
+        yield Layout(FolderFiles(path))
+        return
+    with open_archive(path) as files:
+        yield Layout(files)
+
+
+def _listed(raw: bytes) -> tuple[Descriptor, ...]:
+    parsed = parse_manifest_or_index(raw)
+    entries = parsed.entries if isinstance(parsed, Index) else ()
+    return tuple(entry.manifest for entry in entries)
+
+
+def _require_version(marker: bytes, name: str) -> None:
+    what = f"oci-layout of {name}"
+    document = parse_json(marker, what=what, max_bytes=4096)
+    members = require_object(document, what=what, known=("imageLayoutVersion",))
+    if members.get("imageLayoutVersion") != LAYOUT_VERSION:
+        raise MalformedError(
+            f"{what} does not say version {LAYOUT_VERSION}",
+            remedy="Make the layout again with a current tool.",
+        )
+
+
+def _entry(value: Json, what: str) -> Entry:
+    descriptor = parse_descriptor(value, what=f"entry of {what}")
+    annotations = value.get("annotations") if isinstance(value, dict) else None
+    texts = annotations if isinstance(annotations, dict) else {}
+    tag, name = texts.get(REF_NAME), texts.get(IMAGE_NAME)
+    return Entry(
+        descriptor,
+        tag if isinstance(tag, str) else "",
+        name if isinstance(name, str) else "",
+    )
