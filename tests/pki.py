@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.strictjson import Json
+from tests.differential.tree import Node, Pairs, Raw, Tagged, to_cbor
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 IMAGE = Descriptor.of("application/vnd.oci.image.manifest.v1+json", b'{"an":"image"}')
@@ -203,6 +204,46 @@ def make_envelope(
     }
     members |= top or {}
     return json.dumps({k: v for k, v in members.items() if v is not None}).encode()
+
+
+def cose_header(changes: Mapping[int | str, Node] | None = None) -> Pairs:
+    """A right protected header for ES256; `None` takes a parameter out."""
+    members: dict[int | str, Node] = {
+        1: -7,
+        2: [f"{NOTARY}signingScheme"],
+        3: PAYLOAD_TYPE,
+        f"{NOTARY}signingScheme": "notary.x509",
+        f"{NOTARY}signingTime": Tagged(1, int(NOW.timestamp()) - 3600),
+    }
+    found = members | dict(changes or {})
+    return Pairs((k, v) for k, v in found.items() if v is not None)
+
+
+def make_cose(
+    chain: Sequence[Party],
+    *,
+    protected: Pairs | Raw | None = None,
+    payload: Mapping[str, Json] | bytes | None = None,
+    header: Mapping[int | str, Node] | None = None,
+    message: Mapping[int, Node] | None = None,
+) -> bytes:
+    """Sign a COSE_Sign1 with the leaf's key, whatever it says.
+
+    `message` replaces items of the array of four after signing; `None` is CBOR's null.
+    """
+    raw_protected = to_cbor(cose_header() if protected is None else protected)
+    raw_payload = _raw(payload if payload is not None else payload_for())
+    unprotected = {33: list(ders(chain)), **(header or {})}
+    signed = to_cbor(["Signature1", raw_protected, b"", raw_payload])
+    items: list[Node] = [
+        raw_protected,
+        Pairs((k, v) for k, v in unprotected.items() if v is not None),
+        raw_payload,
+        sign(chain[0].key, signed),
+    ]
+    for index, item in (message or {}).items():
+        items[index] = item
+    return b"\xd2" + to_cbor(items)
 
 
 def sign(key: Key, message: bytes) -> bytes:

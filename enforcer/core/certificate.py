@@ -18,6 +18,7 @@ from cryptography.x509.oid import (
     SignatureAlgorithmOID,
 )
 
+from enforcer.core.certificate_form import form_problem
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.identity import subject_text
@@ -95,6 +96,9 @@ def parse_certificate(der: bytes, *, what: str) -> x509.Certificate:
         for extension in certificate.extensions:
             _ = extension.value
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        problem = form_problem(certificate)
+        if problem is not None:
+            raise ChainError(f"{what} {problem}")
         return certificate
 
 
@@ -150,11 +154,25 @@ def verify_certificate_signature(
     if isinstance(key, ed25519.Ed25519PublicKey) and hash_ is None:
         key.verify(signature, signed)
     elif isinstance(key, rsa.RSAPublicKey) and hash_ is not None:
+        require_full_length(key, signature)
         key.verify(signature, signed, _rsa_padding(certificate, hash_), hash_)
     elif isinstance(key, ec.EllipticCurvePublicKey) and hash_ is not None:
         key.verify(signature, signed, ec.ECDSA(hash_))
     else:
         raise ChainError("the signature does not fit the issuer's key")
+
+
+def require_full_length(key: rsa.RSAPublicKey, signature: bytes) -> None:
+    """Return if an RSA signature is as long as the modulus.
+
+    RFC 8017 8.1.2 and 8.2.2, step 1. OpenSSL takes one whose leading zero bytes were
+    cut off, so that one signature would have several forms.
+
+    Raises:
+        ChainError: It is shorter or longer.
+    """
+    if len(signature) != (key.key_size + 7) // 8:
+        raise ChainError("an RSA signature is not as long as the key's modulus")
 
 
 def has_revocation_pointers(certificate: x509.Certificate) -> bool:
@@ -214,7 +232,9 @@ def _require_plain_key(certificate: x509.Certificate, what: str) -> None:
 
 
 def _is_usable(key: rsa.RSAPublicKey) -> bool:
-    return key.key_size >= _MIN_RSA_BITS and key.public_numbers().e <= _MAX_RSA_EXPONENT
+    numbers = key.public_numbers()
+    is_odd = numbers.n % 2 == 1  # no product of two primes is even; OpenSSL reads it
+    return key.key_size >= _MIN_RSA_BITS and is_odd and numbers.e <= _MAX_RSA_EXPONENT
 
 
 @contextlib.contextmanager

@@ -23,6 +23,9 @@ class Code(StrEnum):
     METADATA_MISSING = "ENF-1011"
     PLUGIN_FAILED = "ENF-1012"
     TIMESTAMP_INVALID = "ENF-1013"
+    CERTIFICATE_REVOKED = "ENF-1014"
+    EVIDENCE_STALE = "ENF-1015"
+    EVIDENCE_LOST = "ENF-1016"
 
     NO_RECORD = "ENF-1101"
     NO_IMAGE = "ENF-1102"
@@ -102,10 +105,25 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Check this host's clock; otherwise sign again with a current certificate.",
     ),
     Code.REVOCATION_UNKNOWN: (
-        "The signer's certificate names a revocation list or responder, and this "
-        "host holds no evidence from it.",
-        "This version cannot use revocation evidence yet: sign with a certificate "
-        "without revocation pointers, or lower `revocation` to log for the statement.",
+        "A certificate of the signer names a revocation list or responder, and this "
+        "host holds no usable evidence from it: none, or none its issuer vouches for.",
+        "Run `enforcer cache sync`. The message names the responder or list, and what "
+        "is wrong with what it gave.",
+    ),
+    Code.CERTIFICATE_REVOKED: (
+        "The issuer of one of the signer's certificates revoked it. Once seen, that "
+        "is remembered on this host.",
+        "Do not run this image. Have it signed again with a certificate that counts.",
+    ),
+    Code.EVIDENCE_STALE: (
+        "The evidence that a certificate is not revoked is older than it may be.",
+        "Run `enforcer cache sync`; check this host's clock.",
+    ),
+    Code.EVIDENCE_LOST: (
+        "This host had evidence about a certificate, or newer evidence, and has it "
+        'no more. What was lost may have said "revoked", so this denies.',
+        "Run `enforcer cache sync`. If what was lost cannot be had again, root resets "
+        "what was seen with `enforcer floors reset`.",
     ),
     Code.NOT_SUPPORTED: (
         "The signature needs something of the specification that this version "

@@ -10,18 +10,18 @@ from datetime import datetime
 
 from enforcer.core.codes import Code
 from enforcer.core.descriptor import Descriptor
-from enforcer.core.envelope.jws import (
-    SignedPayload,
-    SigningScheme,
+from enforcer.core.envelope.attributes import SigningScheme
+from enforcer.core.envelope.formats import parse_envelope
+from enforcer.core.envelope.payload import SignedPayload, parse_payload
+from enforcer.core.envelope.untrusted import (
+    EnvelopeFormat,
     UntrustedEnvelope,
-    parse_jws,
-    parse_payload,
     verify_envelope_signature,
 )
 from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.evidence import NO_EVIDENCE, Evidence
 from enforcer.core.findings import Result
 from enforcer.core.identity import identity_problem, subject_text
-from enforcer.core.signature_manifest import JWS_MEDIA_TYPE
 from enforcer.core.statement import (
     Statement,
     StoreName,
@@ -82,6 +82,7 @@ class Question:
     stores: TrustStores
     at: datetime
     user_metadata: Mapping[str, str]
+    evidence: Evidence = NO_EVIDENCE
 
 
 class RefusedError(EnforcerError):
@@ -113,16 +114,17 @@ def read_envelope(media_type: str, raw: bytes) -> tuple[UntrustedEnvelope, Chain
     """Parse an envelope and its certificates. Nothing is verified.
 
     Raises:
-        EnforcerError: Another format than JWS, or malformed.
+        EnforcerError: Another format than JWS and COSE, or malformed.
     """
-    if media_type != JWS_MEDIA_TYPE:
+    format_ = EnvelopeFormat.of(media_type)
+    if format_ is None:
         raise RefusedError(
             f"envelopes of type {clip(media_type, limit=80)} are not supported by "
             "this version",
             code=Code.NOT_SUPPORTED,
             result=Result.INCONCLUSIVE,
         )
-    envelope = parse_jws(raw)
+    envelope = parse_envelope(format_, raw)
     return envelope, parse_chain(envelope.x5c)
 
 

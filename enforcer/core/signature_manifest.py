@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from enforcer.core.descriptor import Descriptor
+from enforcer.core.descriptor import (
+    DESCRIPTOR_MEMBERS,
+    Descriptor,
+    parse_annotations,
+    parse_size,
+    require_readable,
+)
 from enforcer.core.digest import Digest
 from enforcer.core.errors import MalformedError, TooLargeError, clip
 from enforcer.core.rfc3339 import format_rfc3339, parse_rfc3339
@@ -38,7 +44,6 @@ _MANIFEST = (
     "subject",
     "annotations",
 )
-_DESCRIPTOR = ("mediaType", "digest", "size")
 _WHAT = "the signature manifest"
 
 
@@ -70,11 +75,16 @@ def parse_signature_manifest(raw: bytes) -> SignatureManifest | None:
     # D5; one without a media type is taken for the right one, as notation does.
     if members.get("mediaType", MANIFEST_MEDIA_TYPE) != MANIFEST_MEDIA_TYPE:
         raise _malformed(f"has another mediaType than {MANIFEST_MEDIA_TYPE}")
+    version = members.get("schemaVersion", 2)  # SS227; absent is taken for right, too
+    if version != 2 or isinstance(version, float):  # 2.0 is no number to Go
+        raise _malformed("is not of schemaVersion 2")
+    annotations = parse_annotations(members.get("annotations", {}), what=_WHAT)
+    _descriptor(members.get("config"), "config")
     return SignatureManifest(
         subject=_descriptor(members.get("subject"), "subject"),
         envelope=_envelope(members.get("layers")),
-        thumbprints=_thumbprints(_annotation(members, THUMBPRINTS)),
-        created=_created(_annotation(members, CREATED)),
+        thumbprints=_thumbprints(annotations.get(THUMBPRINTS, "")),
+        created=_created(annotations.get(CREATED, "")),
     )
 
 
@@ -118,7 +128,9 @@ def _config_type(members: dict[str, Json]) -> Json:
     config = members.get("config")
     if not isinstance(config, dict):
         return ""
-    return require_object(config, what="config", known=_DESCRIPTOR).get("mediaType")
+    return require_object(config, what="config", known=DESCRIPTOR_MEMBERS).get(
+        "mediaType"
+    )
 
 
 def _envelope(layers: Json) -> Descriptor:
@@ -142,21 +154,14 @@ def _envelope(layers: Json) -> Descriptor:
 
 def _descriptor(value: Json, name: str) -> Descriptor:
     what = f"{_WHAT}'s {name}"
-    members = require_object(value, what=what, known=_DESCRIPTOR)
-    size = members.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise _malformed(f"has a {name} without a size")
+    members = require_object(value, what=what, known=DESCRIPTOR_MEMBERS)
+    require_readable(members, what=what)
+    parse_annotations(members.get("annotations", {}), what=what)
     return Descriptor(
         require_text(members, "mediaType", what=what),
         Digest.parse(require_text(members, "digest", what=what)),
-        size,
+        parse_size(members.get("size"), what=what),
     )
-
-
-def _annotation(members: dict[str, Json], name: str) -> str:
-    annotations = members.get("annotations")
-    value = annotations.get(name) if isinstance(annotations, dict) else None
-    return value if isinstance(value, str) else ""
 
 
 def _thumbprints(text: str) -> tuple[str, ...]:

@@ -1,194 +1,114 @@
 """Signing: a descriptor to a Notary envelope that notation accepts.
 
-Keys come in as bytes and stay in the object; nothing is written anywhere. What was
-signed is verified again before it is handed out (signing-and-verification-workflow.md).
+Nothing is written anywhere. What was signed is verified again before it is handed out
+(signing-and-verification-workflow.md).
 """
 
 import base64
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-
 from enforcer import __version__
-from enforcer.core.certificate import as_chain_error
-from enforcer.core.codes import Code
+from enforcer.core.cbor import Cbor, EpochTime, encode_cbor
 from enforcer.core.descriptor import Descriptor
-from enforcer.core.envelope.jws import (
-    HASHES,
+from enforcer.core.envelope import cose
+from enforcer.core.envelope.attributes import (
+    EXPIRY,
     SIGNING_AGENT,
+    SIGNING_SCHEME,
+    SIGNING_TIME,
+    TIMESTAMP_SIGNATURE,
     SigningScheme,
-    parse_jws,
-    verify_envelope_signature,
 )
+from enforcer.core.envelope.formats import parse_envelope
 from enforcer.core.envelope.payload import (
     PAYLOAD_MEDIA_TYPE,
     RESERVED_PREFIX,
     parse_payload,
 )
-from enforcer.core.envelope.protected import EXPIRY, SIGNING_SCHEME, SIGNING_TIME
+from enforcer.core.envelope.untrusted import EnvelopeFormat, verify_envelope_signature
 from enforcer.core.errors import EnforcerError, MalformedError, clip
-from enforcer.core.pem import parse_pem_certificates
 from enforcer.core.rfc3339 import format_rfc3339
+from enforcer.core.signer import (
+    KeyInvalidError,
+    Signer,
+    parse_signer,
+    sign_bytes,
+    thumbprints,
+)
 from enforcer.core.strictjson import Json
 from enforcer.core.testchain import generate_test_chain
-from enforcer.core.x509chain import (
-    MAX_CHAIN,
-    Chain,
-    SignatureAlgorithm,
-    not_valid_at,
-    parse_chain,
-    signature_algorithm,
-    verify_chain_profile,
-)
+from enforcer.core.x509chain import parse_chain
 
 __all__ = [
     "AGENT",
+    "EnvelopeFormat",
     "KeyInvalidError",
     "Signer",
+    "Timestamper",
     "generate_test_chain",
     "parse_signer",
+    "sign_cose",
+    "sign_envelope",
     "sign_jws",
     "thumbprints",
 ]
 
-MAX_KEY_BYTES = 64 * 1024  # an RSA-4096 key in PEM has 3.3 KiB
-MAX_CHAIN_BYTES = 1024 * 1024
-
 AGENT = f"enforcer/{__version__}"
 
+# Given the primitive signature, returns an RFC 3161 TimeStampToken (DER) about it.
+Timestamper = Callable[[bytes], bytes]
+
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
-_PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
-
-class KeyInvalidError(EnforcerError):
-    """A signing key or its certificate chain cannot be used."""
-
-    default_code = Code.KEY_INVALID
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
-    """A private key and the chain that vouches for it, as `parse_signer` checked."""
+class _Signed:
+    """What was signed, ready to be wrapped with or without a timestamp."""
 
-    key: _PrivateKey = field(repr=False)
-    chain: Chain
-    algorithm: SignatureAlgorithm
-
-
-def parse_signer(key_pem: bytes, chain_pem: bytes, *, at: datetime) -> Signer:
-    """Read an unencrypted PEM private key and its chain, leaf first, root last.
-
-    The chain must meet the signing profile, and be valid at `at` (SS345).
-
-    Raises:
-        KeyInvalidError: Either cannot be used, or they do not belong together.
-    """
-    key = _load_key(key_pem)
-    try:
-        chain = _load_chain(chain_pem)
-        verify_chain_profile(chain)
-        algorithm = signature_algorithm(key.public_key())
-    except EnforcerError as error:
-        raise KeyInvalidError(error.what, remedy=error.remedy) from error
-    if _public_bytes(chain.leaf.public_key()) != _public_bytes(key.public_key()):
-        raise KeyInvalidError(
-            "the private key is not that of the chain's first certificate",
-            remedy="Give the chain leaf first, and the leaf's own key.",
-        )
-    problem = not_valid_at(chain, at)
-    if problem is not None:
-        raise KeyInvalidError(
-            problem, remedy="Sign with a certificate that is valid now."
-        )
-    return Signer(key, chain, algorithm)
+    protected: bytes
+    payload: bytes
+    signature: bytes
 
 
-def sign_jws(
+def sign_envelope(
+    format_: EnvelopeFormat,
     target: Descriptor,
     signer: Signer,
     *,
     at: datetime,
     expires_at: datetime | None = None,
     user_metadata: Mapping[str, str] = _NO_METADATA,
+    timestamp: Timestamper | None = None,
 ) -> bytes:
-    """Return a JWS envelope about `target`, laid out as notation does.
+    """Return an envelope about `target`, laid out as notation does.
 
-    Times are cut to seconds.
+    Times are cut to seconds. `timestamp` is asked last, once, and only about a
+    signature that verifies; what it raises is passed on.
 
     Raises:
         MalformedError: Metadata with a reserved name, or an expiry not after `at`.
         KeyInvalidError: What was signed does not verify.
     """
     _check_metadata(user_metadata)
-    payload = _compact({"targetArtifact": _target(target, user_metadata)})
-    protected = _compact(_protected(signer.algorithm, at, expires_at))
-    signing_input = _base64url(protected) + b"." + _base64url(payload)
-    header: dict[str, Json] = {
-        "x5c": [base64.b64encode(der).decode("ascii") for der in signer.chain.der],
-        SIGNING_AGENT: AGENT,
-    }
-    envelope: dict[str, Json] = {
-        "payload": _base64url(payload).decode("ascii"),
-        "protected": _base64url(protected).decode("ascii"),
-        "header": header,
-        "signature": _base64url(_sign(signer, signing_input)).decode("ascii"),
-    }
-    raw = json.dumps(envelope, separators=(",", ":")).encode("ascii")
-    _verify_own(raw, target, signer)
+    _check_expiry(at, expires_at)
+    is_jws = format_ is EnvelopeFormat.JWS
+    make, wrap = (_jws, _wrap_jws) if is_jws else (_cose, _wrap_cose)
+    signed = make(signer, _payload(target, user_metadata), at, expires_at)
+    raw = wrap(signed, signer, None)
+    _verify_own(format_, raw, target, signer)
+    if timestamp is not None:
+        raw = wrap(signed, signer, timestamp(signed.signature))
+        _verify_own(format_, raw, target, signer)
     return raw
 
 
-def thumbprints(chain: Chain) -> tuple[str, ...]:
-    """Return the SHA-256 of each certificate, leaf first, in lower-case hex (SS240)."""
-    return tuple(hashlib.sha256(der).hexdigest() for der in chain.der)
-
-
-def _load_key(pem: bytes) -> _PrivateKey:
-    if len(pem) > MAX_KEY_BYTES:
-        raise _bad_key(f"the private key file has {len(pem)} bytes")
-    try:
-        with as_chain_error("the private key"):
-            key = serialization.load_pem_private_key(pem, password=None)
-    except EnforcerError as error:
-        raise _bad_key(error.what) from error
-    if not isinstance(key, _PrivateKey):
-        kind = type(key).__name__.removesuffix("PrivateKey")
-        raise _bad_key(f"the private key is a {kind} one")
-    return key
-
-
-def _load_chain(pem: bytes) -> Chain:
-    if len(pem) > MAX_CHAIN_BYTES:
-        raise KeyInvalidError(
-            f"the certificate chain has {len(pem)} bytes",
-            remedy="Give only the certificates from the leaf to the root.",
-        )
-    return parse_chain(
-        parse_pem_certificates(pem, what="the certificate chain", max_count=MAX_CHAIN)
-    )
-
-
-def _bad_key(what: str) -> KeyInvalidError:
-    return KeyInvalidError(
-        what,
-        remedy="Expected unencrypted PEM (PKCS #8): RSA with 2048, 3072 or 4096 bits, "
-        "or ECDSA on P-256, P-384 or P-521.",
-    )
-
-
-def _public_bytes(key: object) -> bytes:
-    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
-        return b""
-    return key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+sign_jws = partial(sign_envelope, EnvelopeFormat.JWS)
+sign_cose = partial(sign_envelope, EnvelopeFormat.COSE)
 
 
 def _check_metadata(user_metadata: Mapping[str, str]) -> None:
@@ -200,7 +120,18 @@ def _check_metadata(user_metadata: Mapping[str, str]) -> None:
             )
 
 
-def _target(target: Descriptor, user_metadata: Mapping[str, str]) -> dict[str, Json]:
+def _check_expiry(at: datetime, expires_at: datetime | None) -> None:
+    if expires_at is None:
+        return
+    if expires_at.replace(microsecond=0) <= at.replace(microsecond=0):
+        raise MalformedError(
+            f"the signature would expire at {format_rfc3339(expires_at)}, which is "
+            f"not after its signing time {format_rfc3339(at)}",
+            remedy="Give an expiry of at least one second.",
+        )
+
+
+def _payload(target: Descriptor, user_metadata: Mapping[str, str]) -> bytes:
     members: dict[str, Json] = {
         "mediaType": target.media_type,
         "digest": str(target.digest),
@@ -208,45 +139,79 @@ def _target(target: Descriptor, user_metadata: Mapping[str, str]) -> dict[str, J
     }
     if user_metadata:
         members["annotations"] = dict(user_metadata)
-    return members
+    return _compact({"targetArtifact": members})
 
 
-def _protected(
-    algorithm: SignatureAlgorithm, at: datetime, expires_at: datetime | None
-) -> dict[str, Json]:
+def _jws(
+    signer: Signer, payload: bytes, at: datetime, expires_at: datetime | None
+) -> _Signed:
     critical: list[Json] = [SIGNING_SCHEME]
     members: dict[str, Json] = {
-        "alg": algorithm.value,
+        "alg": signer.algorithm.value,
         "cty": PAYLOAD_MEDIA_TYPE,
         "crit": critical,
         SIGNING_SCHEME: SigningScheme.X509.value,
         SIGNING_TIME: format_rfc3339(at),
     }
     if expires_at is not None:
-        if expires_at.replace(microsecond=0) <= at.replace(microsecond=0):
-            raise MalformedError(
-                f"the signature would expire at {format_rfc3339(expires_at)}, which is "
-                f"not after its signing time {format_rfc3339(at)}",
-                remedy="Give an expiry of at least one second.",
-            )
         critical.append(EXPIRY)
         members[EXPIRY] = format_rfc3339(expires_at)
-    return members
+    protected = _compact(members)
+    signing_input = f"{_base64url(protected)}.{_base64url(payload)}".encode("ascii")
+    return _Signed(protected, payload, sign_bytes(signer, signing_input))
 
 
-def _sign(signer: Signer, signing_input: bytes) -> bytes:
-    hash_ = HASHES[signer.algorithm]
-    if isinstance(signer.key, rsa.RSAPrivateKey):
-        pss = padding.PSS(padding.MGF1(hash_), padding.PSS.DIGEST_LENGTH)
-        return signer.key.sign(signing_input, pss, hash_)
-    r, s = decode_dss_signature(signer.key.sign(signing_input, ec.ECDSA(hash_)))
-    size = (signer.key.key_size + 7) // 8
-    return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+def _wrap_jws(signed: _Signed, signer: Signer, token: bytes | None) -> bytes:
+    # In notation's order (facts 5.2)
+    header: dict[str, Json] = (
+        {} if token is None else {TIMESTAMP_SIGNATURE: _b64(token)}
+    )
+    header["x5c"] = [_b64(der) for der in signer.chain.der]
+    header[SIGNING_AGENT] = AGENT
+    envelope: dict[str, Json] = {
+        "payload": _base64url(signed.payload),
+        "protected": _base64url(signed.protected),
+        "header": header,
+        "signature": _base64url(signed.signature),
+    }
+    return json.dumps(envelope, separators=(",", ":")).encode("ascii")
 
 
-def _verify_own(raw: bytes, target: Descriptor, signer: Signer) -> None:
+def _cose(
+    signer: Signer, payload: bytes, at: datetime, expires_at: datetime | None
+) -> _Signed:
+    critical: list[Cbor] = [SIGNING_SCHEME]  # K13: scheme first, then expiry
+    members: dict[int | str, Cbor] = {
+        cose.ALG: cose.ALGORITHMS[signer.algorithm],
+        cose.CRIT: critical,
+        cose.CONTENT_TYPE: PAYLOAD_MEDIA_TYPE,
+        SIGNING_SCHEME: SigningScheme.X509.value,
+        SIGNING_TIME: EpochTime(int(at.timestamp())),
+    }
+    if expires_at is not None:
+        critical.append(EXPIRY)
+        members[EXPIRY] = EpochTime(int(expires_at.timestamp()))
+    protected = encode_cbor(members)
+    signature = sign_bytes(signer, cose.signing_input(protected, payload))
+    return _Signed(protected, payload, signature)
+
+
+def _wrap_cose(signed: _Signed, signer: Signer, token: bytes | None) -> bytes:
+    header: dict[int | str, Cbor] = {
+        cose.X5CHAIN: list(signer.chain.der),
+        SIGNING_AGENT: AGENT,
+    }
+    if token is not None:
+        header[TIMESTAMP_SIGNATURE] = token
+    message: Cbor = [signed.protected, header, signed.payload, signed.signature]
+    return cose.SIGN1_TAG + encode_cbor(message)
+
+
+def _verify_own(
+    format_: EnvelopeFormat, raw: bytes, target: Descriptor, signer: Signer
+) -> None:
     try:
-        envelope = parse_jws(raw)
+        envelope = parse_envelope(format_, raw)
         verify_envelope_signature(envelope, parse_chain(envelope.x5c))
         signed = parse_payload(envelope.payload).target
     except EnforcerError as error:
@@ -274,5 +239,9 @@ def _compact(members: dict[str, Json]) -> bytes:
         ) from error
 
 
-def _base64url(raw: bytes) -> bytes:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+def _b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

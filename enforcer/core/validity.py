@@ -3,12 +3,24 @@
 Each asks one question of a signature whose integrity is established (`core.notary`).
 """
 
+from datetime import datetime, timedelta
+
 from enforcer.core.codes import Code
-from enforcer.core.errors import clip
+from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.findings import Result
 from enforcer.core.notary import Outcome, Question, failed, inconclusive, passed
+from enforcer.core.revocation import judge_chain_revocation
 from enforcer.core.rfc3339 import format_rfc3339
 from enforcer.core.statement import StoreType, VerifyTimestamp
-from enforcer.core.x509chain import has_expired, has_revocation_pointers, not_valid_at
+from enforcer.core.timestamp import (
+    TimeRange,
+    TimestampError,
+    range_problem,
+    verify_countersignature,
+)
+from enforcer.core.x509chain import has_expired, not_valid_at
+
+MAX_CLOCK_SKEW = timedelta(minutes=5)  # between a TSA's clock and this host's
 
 
 def ask_expiry(question: Question) -> Outcome:
@@ -41,15 +53,16 @@ def ask_timestamp(question: Question) -> Outcome:
 
 def ask_revocation(question: Question) -> Outcome:
     """Is no certificate below the root revoked?"""
-    below_root = question.opened.chain.certificates[:-1]
-    for number, certificate in enumerate(below_root, start=1):
-        if has_revocation_pointers(certificate):
-            return inconclusive(
-                Code.REVOCATION_UNKNOWN,
-                f"certificate #{number} names a revocation list or responder, and "
-                "this host holds no evidence from it",
-            )
-    return passed("non-revokable: no certificate names a list or responder")
+    certificates = question.opened.chain.certificates
+    outcome = judge_chain_revocation(certificates, question.evidence, question.at)
+    # TP580: what is revoked from some day on spares what was signed before it. The
+    # time is looked for only where it can matter: it may cost a countersignature.
+    if outcome.result is Result.FAILED:
+        authentic = _authentic_time(question)
+        outcome = judge_chain_revocation(
+            certificates, question.evidence, question.at, authentic_time=authentic
+        )
+    return outcome
 
 
 def ask_metadata(question: Question) -> Outcome:
@@ -66,6 +79,24 @@ def ask_metadata(question: Question) -> Outcome:
     return passed("all user metadata asked for is signed")
 
 
+def countersigned(question: Question) -> TimeRange | None:
+    """Return what a countersignature that is asked for proves, if it is good.
+
+    Whether the TSA's chain was revoked is not asked. None for a signing authority's
+    signature, whose countersignature is not read (H12).
+    """
+    envelope = question.opened.envelope
+    token, stated = envelope.timestamp_token, envelope.attributes.authentic_signing_time
+    if stated is not None or token is None or not _wants_countersignature(question):
+        return None
+    try:
+        roots = _tsa_roots(question)
+        time = verify_countersignature(token, envelope.signature, roots)
+    except EnforcerError:
+        return None
+    return time if _time_problem(question, time) is None else None
+
+
 def _wants_countersignature(question: Question) -> bool:
     """H1: a tsa store is listed, and always, or a certificate expired by now."""
     statement = question.statement
@@ -77,12 +108,72 @@ def _wants_countersignature(question: Question) -> bool:
 
 
 def _countersignature(question: Question) -> Outcome:
-    if question.opened.envelope.timestamp_token is None:  # H3
+    envelope = question.opened.envelope
+    token = envelope.timestamp_token
+    if token is None:  # H3
         return failed(
-            Code.SIGNATURE_INVALID,
+            Code.TIMESTAMP_INVALID,
             "the statement asks for an RFC 3161 countersignature, and there is none",
         )
-    return inconclusive(
-        Code.NOT_SUPPORTED,
-        "RFC 3161 countersignatures are not supported by this version",
+    try:
+        roots = _tsa_roots(question)
+    except EnforcerError as error:
+        return inconclusive(error.code, f"{error.what}. {error.remedy}".rstrip("."))
+    try:
+        time = verify_countersignature(token, envelope.signature, roots)
+    except TimestampError as error:
+        return failed(error.code, error.what)
+    problem = _time_problem(question, time)
+    if problem is not None:
+        return failed(Code.CERTIFICATE_NOT_VALID, problem)
+    return _tsa_revocation(question, time) or passed(
+        f'countersigned at {time} by "{time.signer}", when every certificate was valid'
     )
+
+
+def _tsa_roots(question: Question) -> tuple[bytes, ...]:
+    """Every certificate of every tsa store the statement lists."""
+    listed = question.statement.trust_stores
+    stores = [question.stores.get(n) for n in listed if n.type is StoreType.TSA]
+    return tuple(der for store in stores for der in store.certificates)
+
+
+def _time_problem(question: Question, time: TimeRange) -> str | None:
+    problem = range_problem(time, question.opened.chain)  # H10
+    if problem is not None:
+        return f"{problem} (countersigned at {time})"
+    # A token from the future would prove that the signature existed before anything.
+    if time.not_before > question.at + MAX_CLOCK_SKEW:
+        return (
+            f"the signature was countersigned at {time}, but here it is "
+            f"{format_rfc3339(question.at)}"
+        )
+    return None
+
+
+def _authentic_time(question: Question) -> datetime | None:
+    """Return when the signature is proven to have existed at the latest, or None.
+
+    A countersignature counts if it passes its own check, and then by its latest
+    moment. notation compares with a signing authority's time only (facts 2.3).
+    """
+    stated = question.opened.envelope.attributes.authentic_signing_time
+    if stated is not None:
+        return stated
+    time = countersigned(question)
+    if time is None or _tsa_revocation(question, time) is not None:
+        return None
+    return time.not_after
+
+
+def _tsa_revocation(question: Question, time: TimeRange) -> Outcome | None:
+    """Answer where the TSA's chain is revoked, or may be (H11); None where it is not.
+
+    Part of this check whatever the policy says about revocation (TP389, TP515).
+    """
+    outcome = judge_chain_revocation(
+        time.chain.certificates, question.evidence, question.at
+    )
+    if outcome.result is Result.PASSED:
+        return None
+    return Outcome(outcome.result, outcome.code, f"the TSA's {outcome.because}")

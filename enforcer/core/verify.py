@@ -12,7 +12,9 @@ from types import MappingProxyType
 from enforcer.core.codes import Code
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
+from enforcer.core.envelope.untrusted import EnvelopeFormat
 from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.evidence import NO_EVIDENCE, Evidence
 from enforcer.core.findings import Action, Check, Finding, Result, SignatureReport
 from enforcer.core.identity import subject_text
 from enforcer.core.notary import (
@@ -26,7 +28,6 @@ from enforcer.core.notary import (
     passed,
     read_envelope,
 )
-from enforcer.core.signature_manifest import COSE_MEDIA_TYPE, JWS_MEDIA_TYPE
 from enforcer.core.statement import Statement
 from enforcer.core.truststore import TrustStores
 from enforcer.core.validity import (
@@ -36,7 +37,6 @@ from enforcer.core.validity import (
     ask_timestamp,
 )
 
-_FORMATS = {JWS_MEDIA_TYPE: "jws", COSE_MEDIA_TYPE: "cose"}
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 # After integrity, in this order. An enforced one that does not pass ends it.
@@ -69,10 +69,12 @@ def verify_signature(
     stores: TrustStores,
     at: datetime,
     user_metadata: Mapping[str, str] = _NO_METADATA,
+    evidence: Evidence = NO_EVIDENCE,
 ) -> SignatureReport:
     """Return a finding for every check of one signature.
 
-    The signature may be about any one of `subjects`; `at` is aware. Under level
+    The signature may be about any one of `subjects`; `at` is aware. `evidence` is all
+    there is about revocation: what is not in it was never fetched. Under level
     skip nothing is verified, and the report never counts as an accepted one.
     """
     if statement.level.is_skip:
@@ -88,7 +90,9 @@ def verify_signature(
         elif action is Action.SKIP:
             outcome = Outcome(Result.NOT_RUN, Code.SKIPPED, "the policy skips this")
         else:
-            outcome = ask(Question(opened, statement, stores, at, user_metadata))
+            outcome = ask(
+                Question(opened, statement, stores, at, user_metadata, evidence)
+            )
         findings.append(_finding(check, action, outcome))
     return _report(signature, signer, tuple(findings))
 
@@ -123,6 +127,6 @@ def _finding(check: Check, action: Action, outcome: Outcome) -> Finding:
 def _report(
     signature: StoredSignature, signer: str, findings: tuple[Finding, ...]
 ) -> SignatureReport:
-    media_type = signature.media_type
-    format_ = _FORMATS.get(media_type) or clip(media_type, limit=80)
-    return SignatureReport(signature.digest, format_, signer, findings)
+    known = EnvelopeFormat.of(signature.media_type)
+    format_ = known or clip(signature.media_type, limit=80)
+    return SignatureReport(signature.digest, str(format_), signer, findings)

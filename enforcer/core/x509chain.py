@@ -1,4 +1,4 @@
-"""Certificate chains as the Notary Project allows them for signing.
+"""Certificate chains as the Notary Project allows them for signing and time stamps.
 
 Follows signature-specification.md, "Certificate Requirements", and nothing more: no
 name constraints, no validity nesting, no trust. Trust is a byte comparison in
@@ -37,6 +37,7 @@ __all__ = [
     "parse_chain",
     "signature_algorithm",
     "verify_chain_profile",
+    "verify_timestamping_profile",
 ]
 
 MAX_CHAIN = 32  # the specification has no limit; notation's tests go to 12
@@ -108,12 +109,33 @@ def verify_chain_profile(chain: Chain) -> None:
         ChainError: The first rule broken; #1 is the leaf.
     """
     _require_leaf(chain.leaf)
-    # SS339: a chain of one is self-signed and meets the leaf's rules, not a CA's.
-    for index, certificate in enumerate(chain.certificates[1:], start=1):
-        _require_ca(certificate, index)
-    for index, issuer in enumerate(chain.certificates[1:]):
-        _require_issued(chain.certificates[index], issuer, index + 1)
-    _require_root(chain.certificates[-1], len(chain.certificates))
+    _require_issuers(chain, critical=True)
+
+
+def verify_timestamping_profile(chain: Chain) -> None:
+    """Return if the chain is one the specification lets sign time stamps (X15).
+
+    As for signing images, but keyUsage need not be critical (SS315, SS327), and the
+    leaf is for time stamps and nothing else (SS332, RFC 3161 2.3). A chain of one is
+    refused: trust is in CA certificates only.
+
+    Raises:
+        ChainError: The first rule broken; #1 is the leaf.
+    """
+    if len(chain.certificates) == 1:
+        raise ChainError("certificate #1, the TSA's, is not issued by a CA")
+    _require_no_ca(chain.leaf)
+    _require_leaf_usage(chain.leaf, critical=False)
+    purposes = _extension(chain.leaf, x509.ExtendedKeyUsage)
+    only = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
+    if purposes is None or not purposes.critical or purposes.value != only:
+        raise ChainError(
+            "certificate #1, the TSA's, lacks a critical extendedKeyUsage of "
+            "timeStamping and nothing else"
+        )
+    with as_chain_error("certificate #1, the TSA's,"):
+        signature_algorithm(chain.leaf.public_key())
+    _require_issuers(chain, critical=False)
 
 
 def not_valid_at(chain: Chain, at: datetime) -> str | None:
@@ -134,12 +156,19 @@ def has_expired(chain: Chain, at: datetime) -> bool:
     return any(at > c.not_valid_after_utc for c in chain.certificates)
 
 
+def _require_issuers(chain: Chain, *, critical: bool) -> None:
+    """Require a chain of CA certificates above the leaf, up to a root."""
+    # SS339: a chain of one is self-signed and meets the leaf's rules, not a CA's.
+    for index, certificate in enumerate(chain.certificates[1:], start=1):
+        _require_ca(certificate, index, critical=critical)
+    for index, issuer in enumerate(chain.certificates[1:]):
+        _require_issued(chain.certificates[index], issuer, index + 1)
+    _require_root(chain.certificates[-1], len(chain.certificates))
+
+
 def _require_leaf(leaf: x509.Certificate) -> None:
-    # SS323: "basicConstraints ... is OPTIONAL. If present, cA MUST be set to false"
-    constraints = _extension(leaf, x509.BasicConstraints)
-    if constraints is not None and constraints.value.ca:
-        raise ChainError("certificate #1, the leaf, is a CA certificate")
-    _require_leaf_usage(leaf)
+    _require_no_ca(leaf)
+    _require_leaf_usage(leaf, critical=True)
     purposes = _extension(leaf, x509.ExtendedKeyUsage)
     for purpose in purposes.value if purposes else ():
         if purpose in _FORBIDDEN_LEAF_PURPOSES:
@@ -152,22 +181,30 @@ def _require_leaf(leaf: x509.Certificate) -> None:
         signature_algorithm(leaf.public_key())
 
 
-def _require_leaf_usage(leaf: x509.Certificate) -> None:
+def _require_no_ca(leaf: x509.Certificate) -> None:
+    # SS323: "basicConstraints ... is OPTIONAL. If present, cA MUST be set to false"
+    constraints = _extension(leaf, x509.BasicConstraints)
+    if constraints is not None and constraints.value.ca:
+        raise ChainError("certificate #1, the leaf, is a CA certificate")
+
+
+def _require_leaf_usage(leaf: x509.Certificate, *, critical: bool) -> None:
     # SS325: keyUsage MUST be present and critical, and digitalSignature set.
-    usage = _extension(leaf, x509.KeyUsage)
-    if usage is None or not usage.critical or not usage.value.digital_signature:
+    usage = _usage(leaf, critical=critical)
+    if usage is None or not usage.digital_signature:
         raise ChainError(
-            "certificate #1, the leaf, lacks a critical keyUsage with digitalSignature"
+            f"certificate #1, the leaf, lacks {_usage_text(critical=critical)} with "
+            "digitalSignature"
         )
     for name in _FORBIDDEN_LEAF_USAGES:
-        if getattr(usage.value, name):
+        if getattr(usage, name):
             raise ChainError(
                 f"certificate #1, the leaf, has the key usage {name}, which a "
                 "signing certificate must not have"
             )
 
 
-def _require_ca(certificate: x509.Certificate, below: int) -> None:
+def _require_ca(certificate: x509.Certificate, below: int, *, critical: bool) -> None:
     """`below` counts the certificates below this one, leaf included."""
     what = f"certificate #{below + 1}"
     constraints = _extension(certificate, x509.BasicConstraints)
@@ -180,9 +217,11 @@ def _require_ca(certificate: x509.Certificate, below: int) -> None:
         raise ChainError(
             f"{what} allows {limit} CA certificates below it, but has {below - 1}"
         )
-    usage = _extension(certificate, x509.KeyUsage)
-    if usage is None or not usage.critical or not usage.value.key_cert_sign:
-        raise ChainError(f"{what} lacks a critical keyUsage with keyCertSign")
+    usage = _usage(certificate, critical=critical)
+    if usage is None or not usage.key_cert_sign:
+        raise ChainError(
+            f"{what} lacks {_usage_text(critical=critical)} with keyCertSign"
+        )
 
 
 def _require_issued(
@@ -212,6 +251,16 @@ def _require_root(root: x509.Certificate, number: int) -> None:
             )
         verify_certificate_signature(root, root.public_key())
         root.verify_directly_issued_by(root)
+
+
+def _usage(certificate: x509.Certificate, *, critical: bool) -> x509.KeyUsage | None:
+    """Return the key usage; None also where it has to be critical and is not."""
+    usage = _extension(certificate, x509.KeyUsage)
+    return usage.value if usage and (usage.critical or not critical) else None
+
+
+def _usage_text(*, critical: bool) -> str:
+    return "a critical keyUsage" if critical else "a keyUsage"
 
 
 def _extension(

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.core.codes import Code
-from enforcer.core.envelope.jws import (
-    SigningScheme,
+from enforcer.core.envelope.attributes import SigningScheme
+from enforcer.core.envelope.formats import untrusted_chain
+from enforcer.core.envelope.jws import parse_jws
+from enforcer.core.envelope.payload import parse_payload
+from enforcer.core.envelope.untrusted import (
     UntrustedEnvelope,
-    parse_jws,
-    parse_payload,
-    untrusted_chain,
     verify_envelope_signature,
 )
 from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError
-from enforcer.core.signature_manifest import MAX_ENVELOPE_BYTES
+from enforcer.core.signature_manifest import JWS_MEDIA_TYPE, MAX_ENVELOPE_BYTES
 from enforcer.core.strictjson import Json
 from enforcer.core.x509chain import parse_chain
 from tests.pki import (
@@ -123,13 +123,14 @@ def test_a_signing_authoritys_time_is_read() -> None:
         ({"alg": "HS256"}, 'alg is "HS256"'),
         ({"alg": "RS256"}, 'alg is "RS256"'),
         ({"alg": ["ES256"]}, "alg is"),
-        ({"cty": None}, "the content type (cty) is not"),
-        ({"cty": "application/json"}, "the content type (cty) is not"),
+        ({"cty": None}, "the content type is not"),
+        ({"cty": "application/json"}, "the content type is not"),
         ({"crit": None}, "crit is missing or empty"),
         ({"crit": []}, "crit is missing or empty"),
         ({"crit": SCHEME}, "crit is missing or empty"),
         ({"crit": [SCHEME, SCHEME]}, "crit names something twice"),
-        ({"crit": [SCHEME, 5]}, "crit names something twice, or lists"),
+        ({"crit": [SCHEME, True]}, "crit names something twice, or lists"),
+        ({"crit": [SCHEME, 5]}, 'crit must not name "5"'),
         ({"crit": ["x"], "x": 1}, "signingScheme is there, but not in crit"),
         ({"crit": [SCHEME, "alg"]}, 'crit must not name "alg"'),
         ({"crit": [SCHEME, "x5c"], "x5c": []}, 'crit must not name "x5c"'),
@@ -138,8 +139,8 @@ def test_a_signing_authoritys_time_is_read() -> None:
         ({"crit": [SCHEME, EXPIRY]}, "crit must not name"),
         ({SCHEME: None, "crit": ["x"], "x": 1}, "signingScheme is"),
         ({SCHEME: "notary.x509.other"}, "signingScheme is"),
-        ({SIGNING_TIME: None}, "signingTime is missing or not text"),
-        ({SIGNING_TIME: 1780000000}, "signingTime is missing or not text"),
+        ({SIGNING_TIME: None}, "signingTime is missing"),
+        ({SIGNING_TIME: 1780000000}, "signingTime is not text"),
         ({SIGNING_TIME: "yesterday"}, "is not a date and time"),
         ({SIGNING_TIME: "0001-01-01T00:00:00Z"}, "signingTime is not set"),
         ({AUTHENTIC_TIME: "2026-06-01T11:00:00Z"}, "there, but not in crit"),
@@ -150,7 +151,7 @@ def test_a_signing_authoritys_time_is_read() -> None:
         ({SCHEME: AUTHORITY}, "signingTime is not allowed in scheme notary.x509.si"),
         (
             {SCHEME: AUTHORITY, SIGNING_TIME: None},
-            "authenticSigningTime is missing or not text",
+            "authenticSigningTime is missing",
         ),
         ({EXPIRY: "2026-06-02T12:00:00Z"}, "expiry is there, but not in crit"),
         (
@@ -250,7 +251,7 @@ def test_an_unprotected_header_of_another_shape_is_refused(
 def test_other_serializations_are_refused(raw: bytes) -> None:
     """JW239: only the flattened one."""
     problem(raw)
-    assert untrusted_chain(raw) == ()
+    assert untrusted_chain(JWS_MEDIA_TYPE, raw) == ()
 
 
 def test_duplicate_names_in_the_protected_header_are_refused() -> None:
@@ -258,6 +259,18 @@ def test_duplicate_names_in_the_protected_header_are_refused() -> None:
     raw = json.dumps(header())[:-1].encode() + b',"alg":"ES256"}'
 
     assert 'duplicate name "alg"' in problem(make_envelope(CHAIN, protected=raw))
+
+
+def test_a_time_with_escapes_is_refused() -> None:
+    """Found against notation: Go reads a time's JSON as written, and fails."""
+    plain = json.dumps(header()).encode()
+    escaped = plain.replace(b'"2026-', b'"\\u00326-').replace(b"u00326-", b"u0032026-")
+    assert json.loads(escaped) == header()
+
+    problem_ = problem(make_envelope(CHAIN, protected=escaped))
+
+    assert problem_ == f"{SIGNING_TIME} is written with escapes"
+    verify(make_envelope(CHAIN, protected=plain.replace(b'"cty"', b'"\\u0063ty"')))
 
 
 def test_size_is_bounded() -> None:
@@ -327,9 +340,13 @@ def test_a_pss_salt_may_have_any_length() -> None:
 
 def test_the_chain_is_a_hint_before_it_is_anything_else() -> None:
     """The cache orders by it; it is never believed."""
-    assert untrusted_chain(make_envelope(CHAIN)) == ders(CHAIN)
+    raw = make_envelope(CHAIN)
     stranger = base64.b64encode(issue(leaf_template()).der).decode()
-    assert untrusted_chain(make_envelope(CHAIN, header={"x5c": [stranger]})) != ()
+    other = make_envelope(CHAIN, header={"x5c": [stranger]})
+
+    assert untrusted_chain(JWS_MEDIA_TYPE, raw) == ders(CHAIN)
+    assert untrusted_chain(JWS_MEDIA_TYPE, other) not in ((), ders(CHAIN))
+    assert untrusted_chain("application/other", raw) == ()
 
 
 SIGNED = make_envelope(CHAIN)

@@ -26,7 +26,6 @@ from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.policy import StoreName, TrustPolicy, parse_trust_policy
 from enforcer.core.signature_manifest import (
-    COSE_MEDIA_TYPE,
     SignatureManifest,
     parse_signature_manifest,
 )
@@ -39,7 +38,7 @@ MAX_SIGNATURES = 100
 
 LOADER_GROUPS = {"fs"}
 # What this version has not built; an accept there may be a refusal that says so.
-UNBUILT_GROUPS = {"timestamp", "revocation", "plugin", "extra"}
+UNBUILT_GROUPS = {"revocation", "plugin", "extra"}
 UNBUILT_CODES = {Code.NOT_SUPPORTED, Code.REVOCATION_UNKNOWN}
 
 
@@ -183,10 +182,7 @@ def verdict(vector: Vector) -> Decision | EnforcerError:
 
 
 def is_unbuilt(vector: Vector) -> bool:
-    return vector.group in UNBUILT_GROUPS or any(
-        signature.media_type == COSE_MEDIA_TYPE
-        for signature in signatures(vector, target(vector))
-    )
+    return vector.group in UNBUILT_GROUPS
 
 
 def named(group: str) -> list[object]:

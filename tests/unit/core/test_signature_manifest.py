@@ -126,10 +126,30 @@ def test_another_manifest_is_not_a_signature(raw: bytes) -> None:
             },
             'has a layer of media type "application/jose\\+json;a", expected',
         ),
-        ({"layers": [descriptor(ENVELOPE) | {"size": "1"}]}, "a layer without a size"),
+        (
+            {"layers": [descriptor(ENVELOPE) | {"size": "1"}]},
+            'layer has no whole number "size"',
+        ),
         ({"layers": [descriptor(ENVELOPE) | {"digest": "x"}]}, '"x" is not a digest'),
         ({"subject": None}, "subject is not a JSON object"),
-        ({"subject": descriptor(SUBJECT) | {"size": -1}}, "a subject without a size"),
+        (
+            {"subject": descriptor(SUBJECT) | {"size": -1}},
+            'subject has no whole number "size"',
+        ),
+        (
+            {"subject": descriptor(SUBJECT) | {"size": 2**63}},
+            'subject has no whole number "size"',
+        ),
+        ({"schemaVersion": 1}, "not of schemaVersion 2"),
+        ({"schemaVersion": 2.0}, "not of schemaVersion 2"),
+        ({"annotations": []}, "annotations that are no object"),
+        ({"annotations": {"a": 5}}, "an annotation that is not text"),
+        (
+            {"config": descriptor(ENVELOPE) | {"mediaType": SIGNATURE, "urls": [5]}},
+            "config has a malformed urls",
+        ),
+        ({"layers": [descriptor(ENVELOPE) | {"data": "?"}]}, "a malformed data"),
+        ({"subject": descriptor(SUBJECT) | {"platform": 5}}, "a malformed platform"),
         ({"Subject": {}}, "only by case"),
     ],
 )
@@ -145,10 +165,8 @@ def test_a_signature_that_breaks_a_rule_is_malformed(
     "annotations",
     [
         None,
-        [],
         {"io.cncf.notary.x509chain.thumbprint#S256": "garbage"},
         {"io.cncf.notary.x509chain.thumbprint#S256": '{"a":1}'},
-        {"io.cncf.notary.x509chain.thumbprint#S256": 5},
         {"org.opencontainers.image.created": "yesterday"},
     ],
 )

@@ -13,22 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer import __version__
+from enforcer.core.cbor import parse_cbor
 from enforcer.core.codes import Code
-from enforcer.core.envelope.jws import (
-    parse_jws,
-    parse_payload,
-    verify_envelope_signature,
-)
+from enforcer.core.envelope.formats import parse_envelope
+from enforcer.core.envelope.jws import parse_jws
+from enforcer.core.envelope.payload import parse_payload
+from enforcer.core.envelope.untrusted import verify_envelope_signature
 from enforcer.core.errors import MalformedError
 from enforcer.core.signing import (
+    EnvelopeFormat,
     KeyInvalidError,
     Signer,
     generate_test_chain,
     parse_signer,
+    sign_cose,
+    sign_envelope,
     sign_jws,
     thumbprints,
 )
 from enforcer.core.x509chain import parse_chain, verify_chain_profile
+from tests.differential.tree import Pairs, Tagged, to_cbor
 from tests.pki import (
     IMAGE,
     NOTARY,
@@ -102,11 +106,84 @@ def test_every_kind_of_key_signs_what_verifies(key: Key) -> None:
     chain = make_chain(key=key)
     signer = parse_signer(chain[0].key_pem, pems(chain), at=NOW)
 
-    envelope = parse_jws(sign_jws(IMAGE, signer, at=NOW))
+    for format_ in EnvelopeFormat:
+        raw = sign_envelope(format_, IMAGE, signer, at=NOW)
 
+        envelope = parse_envelope(format_, raw)
+        verify_envelope_signature(envelope, parse_chain(envelope.x5c))
+        assert envelope.attributes.algorithm is signer.algorithm
+        assert parse_payload(envelope.payload).target == IMAGE
+
+
+def test_a_cose_envelope_is_laid_out_as_notations() -> None:
+    """K13, facts 5.2: core deterministic order, scheme before expiry in crit."""
+    raw = sign_cose(
+        IMAGE,
+        SIGNER,
+        at=NOW.replace(microsecond=5),
+        expires_at=NOW + timedelta(days=1),
+        user_metadata={"b": "2", "a": "1"},
+    )
+
+    assert raw[:2] == b"\xd2\x84"
+    message = parse_cbor(raw[1:], what="it", max_bytes=len(raw))
+    assert isinstance(message, list)
+    protected, header, payload, signature = message
+    assert protected == to_cbor(
+        Pairs(
+            [
+                (1, -7),
+                (2, [f"{NOTARY}signingScheme", f"{NOTARY}expiry"]),
+                (3, "application/vnd.cncf.notary.payload.v1+json"),
+                (f"{NOTARY}expiry", Tagged(1, 1780401600)),
+                (f"{NOTARY}signingTime", Tagged(1, 1780315200)),
+                (f"{NOTARY}signingScheme", "notary.x509"),
+            ]
+        )
+    )
+    assert isinstance(header, dict)
+    assert header == {
+        33: list(ders(CHAIN)),
+        f"{NOTARY}signingAgent": f"enforcer/{__version__}",
+    }
+    assert isinstance(payload, bytes)
+    assert parse_payload(payload).target == IMAGE
+    assert isinstance(signature, bytes)
+    assert len(signature) == 64
+
+
+@pytest.mark.parametrize("format_", EnvelopeFormat)
+def test_a_timestamp_is_asked_for_last_and_put_where_it_belongs(
+    format_: EnvelopeFormat,
+) -> None:
+    """JW176, CO186: the token is about the primitive signature, and unprotected."""
+    asked: list[bytes] = []
+
+    def timestamp(signature: bytes) -> bytes:
+        asked.append(signature)
+        return b"a token"
+
+    raw = sign_envelope(format_, IMAGE, SIGNER, at=NOW, timestamp=timestamp)
+
+    envelope = parse_envelope(format_, raw)
+    assert envelope.timestamp_token == b"a token"
+    assert asked == [envelope.signature]
     verify_envelope_signature(envelope, parse_chain(envelope.x5c))
-    assert envelope.attributes.algorithm is signer.algorithm
-    assert parse_payload(envelope.payload).target == IMAGE
+
+
+@pytest.mark.parametrize("format_", EnvelopeFormat)
+def test_what_cannot_be_timestamped_is_not_handed_out(format_: EnvelopeFormat) -> None:
+    """The authority's error is the caller's to show; a bad key never reaches it."""
+
+    def refuse(signature: bytes) -> bytes:
+        raise MalformedError("no answer", remedy="Try again.")
+
+    mixed = Signer(new_key(), SIGNER.chain, SIGNER.algorithm)
+
+    with pytest.raises(MalformedError, match="no answer"):
+        sign_envelope(format_, IMAGE, SIGNER, at=NOW, timestamp=refuse)
+    with pytest.raises(KeyInvalidError, match="what was just signed does not verify"):
+        sign_envelope(format_, IMAGE, mixed, at=NOW, timestamp=refuse)
 
 
 def test_a_traditional_pem_key_is_read_too() -> None:
@@ -246,9 +323,11 @@ def test_a_name_no_certificate_can_have_is_refused(name: str) -> None:
 )
 def test_any_metadata_survives_signing(metadata: dict[str, str]) -> None:
     """What is asked for is what is signed, to the letter."""
-    raw = sign_jws(IMAGE, SIGNER, at=NOW, user_metadata=metadata)
+    for format_ in EnvelopeFormat:
+        raw = sign_envelope(format_, IMAGE, SIGNER, at=NOW, user_metadata=metadata)
 
-    assert dict(parse_payload(parse_jws(raw).payload).annotations) == metadata
+        payload = parse_payload(parse_envelope(format_, raw).payload)
+        assert dict(payload.annotations) == metadata
 
 
 @given(st.binary(max_size=200))

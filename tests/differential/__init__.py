@@ -1,0 +1,1 @@
+"""Two judges, one artifact: make odd signatures, ask enforcer and notation."""
