@@ -97,7 +97,7 @@ class Weigher:
     ) -> tuple[list[SignatureReport], bool]:
         """Verify until one signature is accepted, the likeliest first."""
         found, more = self._cache.signatures_about(
-            [target.digest for target in subject.targets],
+            subject.targets,
             trusted=force.stores.fingerprints(statement.trust_stores),
             limit=self.rules.max_signatures,
         )

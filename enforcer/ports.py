@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from enforcer.core.codes import Code
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.policy import TrustPolicy
@@ -88,12 +89,18 @@ class SignatureCache(Protocol):
         """Return manifests naming `config`; indexes listing those or `manifests`."""
 
     def signatures_about(
-        self, targets: Collection[Digest], *, trusted: Collection[Digest], limit: int
+        self,
+        targets: Collection[Descriptor],
+        *,
+        trusted: Collection[Digest],
+        limit: int,
     ) -> tuple[Sequence[StoredSignature], bool]:
         """Return at most `limit` signatures, and whether there are more.
 
-        Those whose chain holds a certificate in `trusted` (digests of DER) come
-        first, then by digest: the order is the same at every call.
+        Those whose manifest names one of `targets` as its subject: media type, digest
+        and size (signature-specification.md, "Storage"). Those made by a chain with a
+        certificate in `trusted` (digests of DER) come first, then by digest: the
+        order is the same at every call.
         """
 
 

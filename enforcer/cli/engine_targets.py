@@ -5,48 +5,58 @@ Apart from the other targets, because the engines need grpc, which is slow to lo
 
 from enforcer.assembly import engines
 from enforcer.cli.target import Target
+from enforcer.core.codes import Code
 from enforcer.core.errors import clip
 from enforcer.core.subject import Claim, Content
 from enforcer.files import FileError
+from enforcer.ports import EngineError
 from enforcer.settings import Settings
-from enforcer.sources.engines.containerd import parse_name
+from enforcer.sources.engines.containerd import Containerd, parse_name
 from enforcer.sources.engines.docker import NAMESPACE, Docker, familiar
 
 
 def containerd_target(name: str, settings: Settings) -> Target:
     """Find an image in containerd's store, by `[NAMESPACE/]NAME`."""
-    first, slash, rest = name.partition("/")
-    is_host = "." in first or ":" in first or first == "localhost"
-    namespace, name = (first, rest) if slash and not is_host else ("default", name)
+    # `k8s.io/NAME` may be a namespace or a registry: the default namespace first.
+    namespace, slash, rest = name.partition("/")
+    readings = [("default", name), *([(namespace, rest)] if slash else [])]
+    problem: EngineError | None = None
     for engine in engines(settings).containerds:
-        target = engine.target(namespace, name)
-        found = engine.runnable(target, rootfs=None, shown=clip(name))
-        names = (parse_name(name),)
-        claim = Claim(
-            clip(name), names, found.config_digest, found.config, None, found.contents
-        )
-        top = engine.content(target)
-        return Target(clip(name), _top_first(top, found.contents), names, claim=claim)
-    raise _no_engine("containerd")
+        for reading in readings:
+            try:
+                return _containerd_image(engine, *reading)
+            except EngineError as error:
+                if error.code is not Code.NO_RECORD:
+                    raise
+                problem = problem or error
+    raise problem or _no_engine("containerd")
+
+
+def _containerd_image(engine: Containerd, namespace: str, name: str) -> Target:
+    target = engine.target(namespace, name)
+    found = engine.runnable(target, rootfs=None, shown=clip(name))
+    names = (parse_name(name),)
+    claim = Claim(
+        clip(name), names, found.config_digest, found.config, None, found.contents
+    )
+    top = engine.content(target)
+    return Target(clip(name), _top_first(top, found.contents), names, claim=claim)
 
 
 def docker_target(name: str, settings: Settings) -> Target:
     """Find an image of Docker's, in either of its stores."""
-    dockers = engines(settings).dockers
-    for docker in dockers:
+    problem: EngineError | None = None
+    for docker in engines(settings).dockers:
         full, target = docker.find(name)
         if target is not None:
             return _docker_store(docker, name, full)
-        if docker.uses_graph_driver():
+        try:
             return _docker_graph(docker, name, full)
-    raise (
-        FileError(
-            f"Docker has no image called {clip(name)}",
-            remedy="docker images lists what there is.",
-        )
-        if dockers
-        else _no_engine("docker")
-    )
+        except EngineError as error:
+            if error.code is not Code.CONTENT_MISSING:
+                raise
+            problem = problem or error
+    raise problem or _no_engine("docker")
 
 
 def _docker_store(docker: Docker, name: str, full: str) -> Target:

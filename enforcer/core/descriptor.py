@@ -35,6 +35,9 @@ class Descriptor:
     digest: Digest
     size: int
 
+    def __str__(self) -> str:
+        return f"{self.digest} {self.size} {self.media_type}"
+
     @classmethod
     def of(cls, media_type: str, content: bytes) -> "Descriptor":
         """Describe bytes at hand."""

@@ -4,7 +4,7 @@ Follows trust-store-trust-policy.md, "Signature Verification details". `core.ver
 asks them in order and knows what the policy does about the answers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -142,6 +142,22 @@ def open_signature(
     verify_chain_profile(chain)
     _require_understood(envelope)
     return Opened(envelope, payload, chain)
+
+
+def signing_chain(
+    media_type: str, untrusted_raw: bytes, subjects: Collection[Descriptor]
+) -> tuple[bytes, ...]:
+    """Return the DER certificates of the chain that signed about one of `subjects`.
+
+    () where integrity does not hold: certificates are public, so an envelope that
+    merely carries somebody's proves nothing. A hint for which signature to try first;
+    nobody has said that this chain is trusted.
+    """
+    try:
+        envelope, chain = read_envelope(media_type, untrusted_raw)
+        return open_signature(envelope, chain, tuple(subjects)).chain.der
+    except EnforcerError:
+        return ()
 
 
 def ask_authenticity(question: Question) -> Outcome:

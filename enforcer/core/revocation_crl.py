@@ -117,7 +117,7 @@ def read_list(item: Item, issuer: x509.Certificate, at: datetime) -> RevocationL
         verify_signed(
             issuer.public_key(),
             crl.signature,
-            crl.tbs_certlist_bytes,
+            _signed_part(item.untrusted_der),
             crl.signature_algorithm_oid,
             crl.signature_hash_algorithm,
         )
@@ -189,10 +189,7 @@ def _parse(untrusted_der: bytes, what: str) -> x509.CertificateRevocationList:
     if len(untrusted_der) >= MAX_CRL_BYTES:
         raise EvidenceError(f"{what} has {MAX_CRL_BYTES} bytes or more")
     with as_evidence_error(what):
-        crl = x509.load_der_x509_crl(untrusted_der)
-        if not _is_second_version(crl.tbs_certlist_bytes[:8]):
-            raise EvidenceError(f"{what} is not of version 2")  # Go reads no other
-        return crl
+        return x509.load_der_x509_crl(untrusted_der)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +258,27 @@ def _may_repeat(crl: x509.CertificateRevocationList, serial: int) -> bool:
     return crl.tbs_certlist_bytes.count(der) > 1
 
 
-def _is_second_version(start: bytes) -> bool:
-    """Whether a TBSCertList begins with `version`; the library does not tell."""
-    if len(start) < 6 or start[0] != _SEQUENCE:
-        return False
-    header = 2 if start[1] < 0x80 else 2 + (start[1] & 0x7F)
-    return start[header : header + 1] == bytes([_INTEGER])
+def _signed_part(der: bytes) -> bytes:
+    """Return a list's TBSCertList as it was signed, if it is of version 2.
+
+    The library would write all of it anew (45 ms for 100,000 entries), and does not
+    tell the version. It has read these bytes as DER, so the headers are plain.
+    """
+    begins, _ = _contents(der, 0)
+    version, ends = _contents(der, begins)
+    if der[version] != _INTEGER:  # version 1 leaves it out; Go reads no such list
+        raise EvidenceError("the CRL is not of version 2")
+    return der[begins:ends]
+
+
+def _contents(der: bytes, at: int) -> tuple[int, int]:
+    """Return where the contents of a sequence begin and end."""
+    if der[at] != _SEQUENCE:
+        raise EvidenceError("the CRL is no sequence")
+    if der[at + 1] < 0x80:
+        return at + 2, at + 2 + der[at + 1]
+    begins = at + 2 + (der[at + 1] & 0x7F)
+    return begins, begins + int.from_bytes(der[at + 2 : begins], "big")
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

@@ -108,9 +108,11 @@ def require_list_signer(issuer: x509.Certificate) -> None:
         value = extension.value
         if extension.oid == ExtensionOID.KEY_USAGE and isinstance(value, x509.KeyUsage):
             if not value.crl_sign:
-                raise EvidenceError("its issuer's certificate may not sign CRLs")
+                raise EvidenceError(
+                    "the certificate of the CRL's issuer may not sign CRLs"
+                )
         elif isinstance(value, x509.BasicConstraints) and not value.ca:
-            raise EvidenceError("its issuer is not a CA")
+            raise EvidenceError("the CRL's issuer is not a CA")
 
 
 def _rsa_padding(

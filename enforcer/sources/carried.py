@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
-from enforcer.core.envelope.formats import untrusted_chain
 from enforcer.core.errors import TooLargeError
 from enforcer.core.image import Index, parse_manifest_or_index
+from enforcer.core.notary import signing_chain
 from enforcer.core.signature_manifest import parse_signature_manifest
 from enforcer.core.subject import Content
 from enforcer.core.verify import StoredSignature
@@ -30,7 +31,7 @@ class CarriedSignatures:
         carried = 0
         self.refused: list[Refused] = []
         self._contents: dict[Digest, Content] = {}
-        self._signatures: dict[Digest, list[StoredSignature]] = {}
+        self._signatures: dict[Descriptor, list[StoredSignature]] = {}
         for item in items:
             if isinstance(item, Refused):
                 self.refused.append(item)
@@ -70,13 +71,17 @@ class CarriedSignatures:
         return [*naming, *listing]
 
     def signatures_about(
-        self, targets: Collection[Digest], *, trusted: Collection[Digest], limit: int
+        self,
+        targets: Collection[Descriptor],
+        *,
+        trusted: Collection[Digest],
+        limit: int,
     ) -> tuple[Sequence[StoredSignature], bool]:
         """Return the likeliest signatures first; see `ports`."""
         anchors = frozenset(trusted)
 
         def rank(signature: StoredSignature) -> tuple[bool, Digest, str]:
-            chain = untrusted_chain(signature.media_type, signature.envelope)
+            chain = signing_chain(signature.media_type, signature.envelope, targets)
             unlikely = anchors.isdisjoint(Digest.of(der) for der in chain)
             return unlikely, signature.digest, signature.media_type
 
@@ -96,4 +101,4 @@ class CarriedSignatures:
             signature = StoredSignature(
                 parsed.envelope.digest, parsed.envelope.media_type, item.envelope
             )
-            self._signatures.setdefault(parsed.subject.digest, []).append(signature)
+            self._signatures.setdefault(parsed.subject, []).append(signature)

@@ -111,7 +111,11 @@ class World:
         return self.contents
 
     def signatures_about(
-        self, targets: Collection[Digest], *, trusted: Collection[Digest], limit: int
+        self,
+        targets: Collection[Descriptor],
+        *,
+        trusted: Collection[Digest],
+        limit: int,
     ) -> tuple[Sequence[StoredSignature], bool]:
         self._step("signatures_about")
         return self.signatures[:limit], len(self.signatures) > limit

@@ -1,4 +1,4 @@
 """Signature envelopes: bytes to untrusted values, one module per format.
 
-Nothing here trusts anybody. Import the format's own module.
+Nothing here trusts anybody. `formats` knows which module reads what.
 """

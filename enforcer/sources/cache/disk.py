@@ -16,6 +16,7 @@ from pathlib import Path
 
 from enforcer.core.codes import Code
 from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError
 from enforcer.core.image import media_type_of
@@ -100,7 +101,11 @@ class DiskCache:
         return found
 
     def signatures_about(
-        self, targets: Collection[Digest], *, trusted: Collection[Digest], limit: int
+        self,
+        targets: Collection[Descriptor],
+        *,
+        trusted: Collection[Digest],
+        limit: int,
     ) -> tuple[Sequence[StoredSignature], bool]:
         """Return the likeliest signatures first, and whether there are more.
 

@@ -19,8 +19,8 @@ from enforcer.core.codes import Code
 from enforcer.core.collected import SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
-from enforcer.core.envelope.formats import untrusted_chain
 from enforcer.core.errors import EnforcerError, MalformedError
+from enforcer.core.notary import signing_chain
 from enforcer.core.signature_manifest import parse_signature_manifest
 from enforcer.files import sync_folder
 from enforcer.ports import CacheError
@@ -33,8 +33,9 @@ CREATE TABLE IF NOT EXISTS configs(
 CREATE TABLE IF NOT EXISTS lists(
     child TEXT, parent TEXT, PRIMARY KEY(child, parent)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS signatures(
-    subject TEXT, envelope TEXT, media_type TEXT, manifest TEXT,
-    PRIMARY KEY(subject, manifest)) WITHOUT ROWID;
+    about TEXT, subject TEXT, envelope TEXT, media_type TEXT, manifest TEXT,
+    PRIMARY KEY(about, manifest)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS signatures_by_subject ON signatures(subject);
 CREATE TABLE IF NOT EXISTS chains(
     envelope TEXT, certificate TEXT, PRIMARY KEY(envelope, certificate)) WITHOUT ROWID;
 """
@@ -50,7 +51,7 @@ ORDER BY EXISTS(SELECT 1 FROM signatures WHERE subject = parent) DESC, parent LI
 """
 _SIGNATURES = """
 SELECT DISTINCT envelope, media_type FROM signatures s
-WHERE subject IN (SELECT value FROM json_each(?)) ORDER BY EXISTS(
+WHERE about IN (SELECT value FROM json_each(?)) ORDER BY EXISTS(
     SELECT 1 FROM chains c WHERE c.envelope = s.envelope
     AND certificate IN (SELECT value FROM json_each(?))
 ) DESC, envelope, media_type LIMIT ?
@@ -94,7 +95,7 @@ class Index:
         return self._digests(_LISTING, _texts(children), MAX_CONTENTS)
 
     def signatures(
-        self, subjects: Collection[Digest], trusted: Collection[Digest], limit: int
+        self, subjects: Collection[Descriptor], trusted: Collection[Digest], limit: int
     ) -> list[tuple[Digest, str]]:
         """Return envelopes with their media types; see `ports` for the order."""
         rows = self._ask(_SIGNATURES, _texts(subjects), _texts(trusted), limit)
@@ -209,17 +210,24 @@ def index_signature(index: sqlite3.Connection, signature: SignatureFile) -> None
             "envelope by size and sha256",
             remedy="Sign again.",
         )
-    manifest, subject = Digest.of(signature.manifest), parsed.subject.digest
     index.execute(
-        "INSERT OR REPLACE INTO signatures VALUES(?,?,?,?)",
-        [str(subject), str(held.digest), held.media_type, str(manifest)],
+        "INSERT OR REPLACE INTO signatures VALUES(?,?,?,?,?)",
+        [
+            str(parsed.subject),
+            str(parsed.subject.digest),
+            str(held.digest),
+            held.media_type,
+            str(Digest.of(signature.manifest)),
+        ],
     )
-    # A hint for the order only: nothing here is verified, nothing trusts it.
+    # A hint for the order only: it is found anew at every decision.
     index.executemany(
         "INSERT OR IGNORE INTO chains VALUES(?,?)",
         [
             (str(held.digest), str(Digest.of(der)))
-            for der in untrusted_chain(held.media_type, signature.envelope)
+            for der in signing_chain(
+                held.media_type, signature.envelope, [parsed.subject]
+            )
         ],
     )
 
@@ -237,8 +245,8 @@ def forget(index: sqlite3.Connection, digest: Digest) -> list[Row]:
     return gone
 
 
-def _texts(digests: Collection[Digest]) -> str:
-    return json.dumps(sorted(str(digest) for digest in digests))
+def _texts(values: Collection[Digest] | Collection[Descriptor]) -> str:
+    return json.dumps(sorted(str(value) for value in values))
 
 
 def _sync(path: Path) -> None:

@@ -49,10 +49,6 @@ class Docker:
         known = _CONTAINER_ID.fullmatch(container)
         return bool(known) and self._path(container).is_file()
 
-    def uses_graph_driver(self) -> bool:
-        """Whether this data root holds images in Docker's own store."""
-        return (self.root / "image" / GRAPH_DRIVER / "repositories.json").exists()
-
     def claim(self, container: ContainerRef) -> Claim:
         """Say what a container would run. Raises EngineError."""
         record = self._record(container.id)

@@ -129,9 +129,9 @@ def test_a_countersignature_spares_what_is_older() -> None:
     """2.3 (S): TP580, which notation does not do; vectors rev-ts-inv-*."""
     item = listed(compromised_from(TROUBLE))
 
-    def stamped(moment: object, **changes: object) -> bytes:
+    def stamped(moment: object) -> bytes:
         time = generalized(moment)  # type: ignore[arg-type]  # a time
-        return envelope(chain=CHAIN, tsa=TSA, gen_time=time, **changes)
+        return envelope(chain=CHAIN, tsa=TSA, gen_time=time)
 
     good = tsa_said("good")
     early, late = stamped(TROUBLE - MINUTE), stamped(TROUBLE)

@@ -136,7 +136,7 @@ def test_a_list_of_version_1_is_refused() -> None:
     signature = _signed(MIDDLE, tbs)
     raw = seq(tbs, seq(oid("ecdsa-sha256")), tlv(0x03, b"\x00" + signature))
 
-    assert said(item(raw)) == f"{WHAT} is not of version 2"
+    assert said(item(raw)) == "the CRL is not of version 2"
 
 
 def test_whose_list_it_is_is_compared() -> None:
@@ -152,7 +152,7 @@ def test_whose_list_it_is_is_compared() -> None:
     )
     assert said(item(other_name)) == f"{WHAT} is another issuer's"
     assert said(item(make_crl(no_crl_sign), chain=theirs), chain=theirs) == (
-        "its issuer's certificate may not sign CRLs"
+        "the certificate of the CRL's issuer may not sign CRLs"
     )
     weak = make_crl(MIDDLE, hash_=hashes.SHA224())
     assert "is not allowed here" in said(item(weak))

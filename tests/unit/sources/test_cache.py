@@ -21,6 +21,7 @@ import pytest
 
 from enforcer.core.codes import Code
 from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.signature_manifest import parse_signature_manifest
 from enforcer.core.subject import Content
@@ -30,7 +31,8 @@ from tests.unit.sources.signed import SOAK, compact, image, root_of, signature
 
 ONE, TWO = image("one"), image("two")
 GOOD, OTHER = signature(ONE.manifest), signature(ONE.manifest, "wabbit")
-TARGET = ONE.manifest.descriptor.digest
+ABOUT = ONE.manifest.descriptor
+TARGET = ABOUT.digest
 
 
 @pytest.fixture
@@ -40,9 +42,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def found(root: Path, *targets: Digest) -> set[bytes]:
+def found(root: Path, *targets: Descriptor) -> set[bytes]:
     about, _ = DiskCache(root).signatures_about(
-        targets or [TARGET], trusted=[root_of()], limit=100
+        targets or [ABOUT], trusted=[root_of()], limit=100
     )
     assert all(item.digest.matches(item.envelope) for item in about)
     return {item.envelope for item in about}
@@ -229,10 +231,10 @@ def test_rows_of_any_shape_are_an_error_of_ours(root: Path, value: object) -> No
     with sqlite3.connect(root / "index.db") as database:
         database.execute("DROP TABLE signatures")
         database.execute(
-            "CREATE TABLE signatures(subject, envelope, media_type, manifest)"
+            "CREATE TABLE signatures(about, subject, envelope, media_type, manifest)"
         )
-        row = [str(TARGET), value, "application/jose+json", str(TARGET)]
-        database.execute("INSERT INTO signatures VALUES(?,?,?,?)", row)
+        row = [str(ABOUT), str(TARGET), value, "application/jose+json", str(TARGET)]
+        database.execute("INSERT INTO signatures VALUES(?,?,?,?,?)", row)
     database.close()
 
     with pytest.raises(CacheError, match=r"\[ENF-1401\]"):
@@ -254,7 +256,7 @@ def test_the_same_envelope_under_another_media_type_hides_nothing(root: Path) ->
     lie = GOOD.manifest.replace(b"application/jose+json", b"application/cose")
     DiskCache(root).add([SignatureFile(lie, GOOD.envelope)])
 
-    about, _ = DiskCache(root).signatures_about([TARGET], trusted=[], limit=9)
+    about, _ = DiskCache(root).signatures_about([ABOUT], trusted=[], limit=9)
 
     types = {s.media_type for s in about if s.envelope == GOOD.envelope}
     assert types == {"application/cose", "application/jose+json"}
@@ -374,7 +376,7 @@ def test_a_killed_writer_leaves_a_cache_that_is_whole(root: Path) -> None:
         cache = DiskCache(root)
         for acknowledged in done[:-1] if done and not done[-1].isdigit() else done:
             one = image(f"round {number}-{acknowledged}")
-            assert found(root, one.manifest.descriptor.digest)
+            assert found(root, one.manifest.descriptor)
         assert found(root) == {GOOD.envelope, OTHER.envelope}
         told = cache.check(repair=False)
         assert (told.damaged, told.lost) == ((), ())
@@ -404,7 +406,7 @@ def test_writers_and_readers_at_once_lose_nothing(root: Path) -> None:
     assert codes == [0] * 4
     assert all(item == {GOOD.envelope, OTHER.envelope} for item in seen)
     for number in range(4):
-        assert found(root, image(f"w{number}-0").manifest.descriptor.digest)
+        assert found(root, image(f"w{number}-0").manifest.descriptor)
 
 
 @pytest.fixture
@@ -471,7 +473,7 @@ def test_a_failed_import_changes_nothing(root: Path) -> None:
     with pytest.raises(CacheError, match="the source failed"):
         DiskCache(root).add(items())
 
-    assert found(root, TWO.manifest.descriptor.digest) == set()
+    assert found(root, TWO.manifest.descriptor) == set()
     assert found(root) == {GOOD.envelope, OTHER.envelope}
 
 
@@ -489,9 +491,9 @@ def test_orphans_of_a_crash_come_back_with_repair(root: Path) -> None:
     for raw in (TWO.manifest.raw, late.manifest, late.envelope):
         blob(root, raw).write_bytes(raw)
     assert DiskCache(root).check(repair=False).damaged == ()
-    assert found(root, TWO.manifest.descriptor.digest) == set()
+    assert found(root, TWO.manifest.descriptor) == set()
 
     DiskCache(root).check(repair=True)
 
-    assert found(root, TWO.manifest.descriptor.digest) == {late.envelope}
+    assert found(root, TWO.manifest.descriptor) == {late.envelope}
     assert parse_signature_manifest(late.manifest) is not None

@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from enforcer.core.collected import Collected, Refused
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import TooLargeError
 from enforcer.ports import SignatureCache
@@ -41,7 +43,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 
 def envelopes(
-    cache: SignatureCache, *targets: Digest, trusted: Sequence[Digest] = ()
+    cache: SignatureCache, *targets: Descriptor, trusted: Sequence[Digest] = ()
 ) -> list[bytes]:
     found, more = cache.signatures_about(targets, trusted=trusted, limit=100)
     assert not more
@@ -51,13 +53,15 @@ def envelopes(
 def test_signatures_are_found_by_what_they_are_about(make: Make) -> None:
     about_one, about_index = signature(ONE.manifest), signature(ONE.index)
     cache = make([about_one, signature(TWO.manifest), about_index])
-    manifest, index = (c.descriptor.digest for c in (ONE.manifest, ONE.index))
+    manifest, index = (c.descriptor for c in (ONE.manifest, ONE.index))
 
     assert envelopes(cache, manifest) == [about_one.envelope]
     assert sorted(envelopes(cache, manifest, index)) == sorted(
         [about_one.envelope, about_index.envelope]
     )
-    assert envelopes(cache, Digest.of(b"other")) == []
+    assert envelopes(cache, Descriptor.of("a/b", b"other")) == []
+    assert envelopes(cache, replace(manifest, size=1)) == []
+    assert envelopes(cache, replace(manifest, media_type="a/b")) == []
     assert envelopes(cache) == []
 
 
@@ -67,7 +71,7 @@ def test_the_order_is_the_same_at_every_call_and_trusted_come_first(make: Make) 
     others = [signature(ONE.manifest, "wabbit", number=str(n)) for n in range(9)]
     mixed: list[Collected] = [*ours, *others]
     random.Random(1).shuffle(mixed)  # noqa: S311
-    cache, digest = make(mixed), ONE.manifest.descriptor.digest
+    cache, digest = make(mixed), ONE.manifest.descriptor
 
     found = envelopes(cache, digest, trusted=[root_of("acme")])
     first, more = cache.signatures_about([digest], trusted=[root_of("acme")], limit=3)
@@ -86,7 +90,7 @@ def test_the_order_is_the_same_at_every_call_and_trusted_come_first(make: Make) 
 def test_one_signature_twice_counts_once(make: Make) -> None:
     one = signature(ONE.manifest)
 
-    assert len(envelopes(make([one, one]), ONE.manifest.descriptor.digest)) == 1
+    assert len(envelopes(make([one, one]), ONE.manifest.descriptor)) == 1
 
 
 def test_manifests_are_found_by_configuration_and_by_child(tmp_path: Path) -> None:
