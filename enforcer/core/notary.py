@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from enforcer.core.codes import Code
+from enforcer.core.consultation import Consultation, demand_of
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.envelope.attributes import SigningScheme
 from enforcer.core.envelope.formats import parse_envelope
@@ -22,6 +23,7 @@ from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.evidence import NO_EVIDENCE, Evidence
 from enforcer.core.findings import Result
 from enforcer.core.identity import identity_problem, subject_text
+from enforcer.core.plugin import IDENTITY, PluginDemand, PluginError
 from enforcer.core.statement import (
     Statement,
     StoreName,
@@ -32,12 +34,6 @@ from enforcer.core.x509chain import (
     Chain,
     parse_chain,
     verify_chain_profile,
-)
-
-# A signature that carries either wants a plug-in to judge it, critical or not.
-PLUGIN_ATTRIBUTES = (
-    "io.cncf.notary.verificationPlugin",
-    "io.cncf.notary.verificationPluginMinVersion",
 )
 
 # SC66-85: which stores vouch for which scheme. They are never mixed.
@@ -66,6 +62,8 @@ class Opened:
     envelope: UntrustedEnvelope
     payload: SignedPayload
     chain: Chain
+    demand: PluginDemand | None = None  # the plug-in that must judge it, too
+    unprocessed: tuple[str, ...] = ()  # critical attributes which that must process
 
     @property
     def signer(self) -> str:
@@ -83,6 +81,7 @@ class Question:
     at: datetime
     user_metadata: Mapping[str, str]
     evidence: Evidence = NO_EVIDENCE
+    plugin: Consultation | None = None
 
 
 class RefusedError(EnforcerError):
@@ -140,8 +139,8 @@ def open_signature(
     payload = parse_payload(envelope.payload)
     _require_subject(payload.target, subjects)
     verify_chain_profile(chain)
-    _require_understood(envelope)
-    return Opened(envelope, payload, chain)
+    demand, unprocessed = demand_of(envelope.attributes.extended)
+    return Opened(envelope, payload, chain, demand, unprocessed)
 
 
 def signing_chain(
@@ -181,12 +180,24 @@ def ask_authenticity(question: Question) -> Outcome:
             f"{signed_by}, which chains to no certificate in trust store "
             f"{question.stores.describe(names)}",
         )
-    problem = identity_problem(
-        question.statement.identities, question.opened.chain.leaf.subject
-    )
+    try:
+        problem = _identity_problem(question)
+    except PluginError as error:
+        return failed(error.code, error.what)
     if problem is not None:
         return failed(Code.WRONG_SIGNER, f"{signed_by}, {problem}")
     return passed(signed_by)
+
+
+def _identity_problem(question: Question) -> str | None:
+    """Ask whether the signer is meant: the plug-in if it judges that (PL514), or us."""
+    results = question.plugin.results() if question.plugin else {}
+    verdict = results.get(IDENTITY)
+    if verdict is None:
+        return identity_problem(
+            question.statement.identities, question.opened.chain.leaf.subject
+        )
+    return None if verdict.success else f"whom the plug-in refuses: {verdict.reason}"
 
 
 def _require_subject(target: Descriptor, subjects: Sequence[Descriptor]) -> None:
@@ -199,22 +210,6 @@ def _require_subject(target: Descriptor, subjects: Sequence[Descriptor]) -> None
         code=Code.WRONG_CONTENT,
         result=Result.FAILED,
     )
-
-
-def _require_understood(envelope: UntrustedEnvelope) -> None:
-    """Refuse what a signer says must be understood, and is not (SS124)."""
-    for attribute in envelope.attributes.extended:
-        plugin = attribute.name in PLUGIN_ATTRIBUTES
-        if plugin or attribute.critical:
-            shown = clip(attribute.name, limit=80)
-            raise RefusedError(
-                "the signature needs a verification plug-in, and this version has none"
-                if plugin
-                else f'the signature demands that "{shown}" be understood, and this '
-                "version does not",
-                code=Code.NOT_SUPPORTED,
-                result=Result.INCONCLUSIVE if plugin else Result.FAILED,
-            )
 
 
 def _is_anchored(question: Question, names: Sequence[StoreName]) -> bool:

@@ -47,7 +47,7 @@ class PluginDemand:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name.strip(".") == "":
-            raise _broken(f'the signature asks for plug-in "{clip(self.name)}"')
+            raise broken(f'the signature asks for plug-in "{clip(self.name)}"')
         if self.min_version is not None:
             parse_version(self.min_version)
 
@@ -68,7 +68,7 @@ class PluginQuestion:
     content_type: str
     expiry: datetime | None
     authentic_signing_time: datetime | None
-    extended: Mapping[str, Json]  # without the two attributes that name the plug-in
+    extended: Mapping[str, object]  # without the two attributes that name the plug-in
     critical: Sequence[str]  # of those, the ones the plug-in must process
     chain: Sequence[bytes]  # DER, leaf first
     identities: Sequence[str]
@@ -92,24 +92,24 @@ def parse_metadata(raw: bytes, *, demand: PluginDemand) -> PluginMetadata:
     members = _object(raw, "its metadata", ("name", "version", "capabilities"))
     texts = {k: members.get(k) for k in ("name", "description", "version", "url")}
     if not all(isinstance(text, str) and text for text in texts.values()):
-        raise _broken("its metadata lacks name, description, version or url")
+        raise broken("its metadata lacks name, description, version or url")
     version = str(texts["version"])
     if texts["name"] != demand.name:
-        raise _broken(f'it calls itself "{clip(str(texts["name"]))}"')
+        raise broken(f'it calls itself "{clip(str(texts["name"]))}"')
     if CONTRACT not in _texts(members.get("supportedContractVersions")):
-        raise _broken(f"it does not support contract version {CONTRACT}")
+        raise broken(f"it does not support contract version {CONTRACT}")
     wanted = demand.min_version
     if wanted is not None and parse_version(version) < parse_version(wanted):
-        raise _broken(f"it has version {clip(version)}, the signer asks for {wanted}")
+        raise broken(f"it has version {clip(version)}, the signer asks for {wanted}")
     capabilities = frozenset(_texts(members.get("capabilities")))
     if not capabilities & {IDENTITY, REVOCATION}:
-        raise _broken("it cannot verify signatures")
+        raise broken("it cannot verify signatures")
     return PluginMetadata(version, capabilities)
 
 
 def verify_request(question: PluginQuestion) -> bytes:
     """Write the `verify-signature` request (plugin-extensibility.md)."""
-    attributes: dict[str, Json] = {
+    attributes: dict[str, object] = {
         "contentType": question.content_type,
         "signingScheme": question.scheme,
     }
@@ -149,11 +149,11 @@ def parse_verify_answer(
     members = _object(raw, "its answer", ("verificationResults", "processedAttributes"))
     results = members.get("verificationResults")
     if not isinstance(results, dict):
-        raise _broken("its answer has no verificationResults")
+        raise broken("its answer has no verificationResults")
     processed = _texts(members.get("processedAttributes") or [])
     for name in question.critical:
         if name not in processed:
-            raise _broken(f'it did not process critical attribute "{clip(name)}"')
+            raise broken(f'it did not process critical attribute "{clip(name)}"')
     return {name: _result(results.get(name), name) for name in question.capabilities}
 
 
@@ -165,7 +165,7 @@ def parse_version(text: str) -> tuple[object, ...]:
     """
     match = _VERSION.fullmatch(text) if len(text) <= MAX_VERSION_LENGTH else None
     if match is None:
-        raise _broken(f'"{clip(text)}" is no semantic version')
+        raise broken(f'"{clip(text)}" is no semantic version')
     numbers = tuple(int(part) for part in match.group(1, 2, 3))
     if match[4] is None:
         return (*numbers, 1, ())  # a release follows its pre-releases
@@ -179,7 +179,7 @@ def _identifier(text: str) -> tuple[int, int, str]:
 
 def _result(value: Json, name: str) -> PluginResult:
     if not isinstance(value, dict) or not isinstance(value.get("success"), bool):
-        raise _broken(f"its answer says nothing about {name}")
+        raise broken(f"its answer says nothing about {name}")
     reason = value.get("reason", "")
     return PluginResult(value["success"] is True, clip(str(reason)))
 
@@ -189,7 +189,7 @@ def _object(raw: bytes, what: str, known: tuple[str, ...]) -> dict[str, Json]:
         document = parse_json(raw, what=what, max_bytes=MAX_ANSWER_BYTES)
         return require_object(document, what=what, known=known)
     except EnforcerError as error:
-        raise _broken(error.what) from error
+        raise broken(error.what) from error
 
 
 def _texts(value: Json) -> list[str]:
@@ -197,7 +197,8 @@ def _texts(value: Json) -> list[str]:
     return [item for item in listed if isinstance(item, str)]
 
 
-def _broken(what: str) -> PluginError:
+def broken(what: str) -> PluginError:
+    """Make the error for a plug-in, or a demand for one, that breaks the contract."""
     return PluginError(
         f"the verification plug-in cannot be used: {what}",
         remedy="Install the plug-in the signer means, or have the image signed anew.",

@@ -4,11 +4,13 @@ Each asks one question of a signature whose integrity is established (`core.nota
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.findings import Result
 from enforcer.core.notary import Outcome, Question, failed, inconclusive, passed
+from enforcer.core.plugin import REVOCATION
 from enforcer.core.revocation import judge_chain_revocation
 from enforcer.core.rfc3339 import format_rfc3339
 from enforcer.core.statement import StoreType, VerifyTimestamp
@@ -53,6 +55,10 @@ def ask_timestamp(question: Question) -> Outcome:
 
 def ask_revocation(question: Question) -> Outcome:
     """Is no certificate below the root revoked?"""
+    said = question.plugin.results().get(REVOCATION) if question.plugin else None
+    if said is not None:  # PL514: it replaces our own check
+        answer = passed if said.success else partial(failed, Code.PLUGIN_FAILED)
+        return answer(f"the verification plug-in says: {said.reason}")
     certificates = question.opened.chain.certificates
     outcome = judge_chain_revocation(certificates, question.evidence, question.at)
     # TP580: what is revoked from some day on spares what was signed before it. The

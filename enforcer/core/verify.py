@@ -10,6 +10,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from enforcer.core.codes import Code
+from enforcer.core.consultation import Consult, Consultation, is_sayable
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.envelope.untrusted import EnvelopeFormat
@@ -27,6 +28,13 @@ from enforcer.core.notary import (
     open_signature,
     passed,
     read_envelope,
+)
+from enforcer.core.plugin import (
+    IDENTITY,
+    PLUGIN_ATTRIBUTE,
+    REVOCATION,
+    VERSION_ATTRIBUTE,
+    PluginQuestion,
 )
 from enforcer.core.statement import Statement
 from enforcer.core.truststore import TrustStores
@@ -70,17 +78,20 @@ def verify_signature(
     at: datetime,
     user_metadata: Mapping[str, str] = _NO_METADATA,
     evidence: Evidence = NO_EVIDENCE,
+    consult: Consult | None = None,
 ) -> SignatureReport:
     """Return a finding for every check of one signature.
 
     The signature may be about any one of `subjects`; `at` is aware. `evidence` is all
-    there is about revocation: what is not in it was never fetched. Under level
+    there is about revocation: what is not in it was never fetched. `consult` runs a
+    verification plug-in, for a signature whose chain is trusted. Under level
     skip nothing is verified, and the report never counts as an accepted one.
     """
     if statement.level.is_skip:
         return _report(signature, "", _skipped())
     signer, integrity, opened = _open(signature, subjects)
     findings = [_finding(Check.INTEGRITY, Action.ENFORCE, integrity)]
+    plugin = _consultation(opened, statement, consult) if opened else None
     for check, ask in _QUESTIONS:
         action = statement.level.action(check)
         blocking = next((f for f in findings if f.blocks), None)
@@ -91,10 +102,42 @@ def verify_signature(
             outcome = Outcome(Result.NOT_RUN, Code.SKIPPED, "the policy skips this")
         else:
             outcome = ask(
-                Question(opened, statement, stores, at, user_metadata, evidence)
+                Question(opened, statement, stores, at, user_metadata, evidence, plugin)
             )
+        if plugin and not plugin.answered:
+            action = (
+                Action.ENFORCE
+            )  # PL504: a demanded plug-in is needed at every level
         findings.append(_finding(check, action, outcome))
     return _report(signature, signer, tuple(findings))
+
+
+def _consultation(
+    opened: Opened, statement: Statement, consult: Consult | None
+) -> Consultation | None:
+    """Prepare what a demanded plug-in is told; it is asked after authenticity only."""
+    if opened.demand is None:
+        return None
+    attributes = opened.envelope.attributes
+    skipped = statement.level.action(Check.REVOCATION) is Action.SKIP
+    question = PluginQuestion(
+        scheme=str(attributes.scheme),
+        content_type=attributes.content_type,
+        expiry=attributes.expiry,
+        authentic_signing_time=attributes.authentic_signing_time,
+        extended={
+            attribute.name: attribute.value
+            for attribute in attributes.extended
+            if attribute.name not in (PLUGIN_ATTRIBUTE, VERSION_ATTRIBUTE)
+            and is_sayable(attribute)
+        },
+        critical=opened.unprocessed,
+        chain=opened.chain.der,
+        identities=[identity.text for identity in statement.identities],
+        capabilities=(),
+    )
+    capable = frozenset({IDENTITY} if skipped else {IDENTITY, REVOCATION})
+    return Consultation(consult, opened.demand, capable, question)
 
 
 def _open(

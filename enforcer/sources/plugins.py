@@ -70,7 +70,13 @@ class PluginRunner:
             _run(plugin.path, "get-plugin-metadata", b"{}"), demand=demand
         )
         both = sorted(metadata.capabilities & capable, reverse=True)
-        if not both and not question.critical:
+        if not both and question.critical:
+            raise PluginError(
+                f"the verification plug-in {clip(demand.name)} is not asked anything, "
+                "so nobody processes the signature's critical attributes",
+                remedy="Do not skip the check that plug-in makes.",
+            )
+        if not both:
             return {}
         asked = replace(question, capabilities=both)
         raw = _run(plugin.path, "verify-signature", verify_request(asked))

@@ -72,17 +72,6 @@ def _config_form(world: World, case: Case, signature: str) -> Iterator[Files]:
             yield world.signed(envelope, media_type, manifest=manifest)
 
 
-def _right_subject(world: World, case: Case, signature: str) -> Iterator[Files]:
-    for raw, parsed, envelope in _manifests(case, signature):
-        members = json.loads(raw)
-        if parsed.subject.digest == world.target.digest:
-            members["subject"]["mediaType"] = world.target.media_type
-            members["subject"]["size"] = world.target.size
-            manifest = json.dumps(members).encode()
-            media_type = parsed.envelope.media_type
-            yield world.signed(envelope, media_type, manifest=manifest)
-
-
 def _without(
     is_meant: Callable[[UntrustedEnvelope], bool],
 ) -> Mend:
@@ -116,11 +105,6 @@ LISTED = (
         "facts 2.3, signature-specification.md 247-251: the form with artifactType, "
         "which notation 1.3.2 does not see in a layout",
         _config_form,
-    ),
-    Listed(
-        "signature-specification.md 239, facts D9: a subject counts by its digest; "
-        "what is signed names media type and size, and is compared whole",
-        _right_subject,
     ),
     Listed(
         "facts 2.3, signature-envelope-cose.md 185: x5chain may be protected",

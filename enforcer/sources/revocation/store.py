@@ -8,7 +8,6 @@ The index can be thrown away: what is lost then denies until it is fetched again
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from itertools import islice
@@ -26,7 +25,6 @@ from enforcer.core.rfc3339 import format_rfc3339, parse_rfc3339
 from enforcer.core.strictjson import parse_json, require_object, require_text
 from enforcer.files import locked, make_folder, read_file, write_file
 from enforcer.sources.revocation.floors import Floors
-from enforcer.sources.revocation.gather import Fetcher, Gathered, Limits, gather
 from enforcer.sources.revocation.notation_crls import NotationCrls
 
 MAX_ENTRY_BYTES = 16 * 1024  # a URL of 2 KiB, twice, escaped
@@ -168,34 +166,6 @@ class EvidenceStore:
             raise EvidenceError(f"{what} is another slot's")
         obtained = parse_rfc3339(text["obtained"])
         return text["url"], obtained, Digest.parse(text["digest"])
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """How many pieces were new, and which URLs gave nothing of use."""
-
-    kept: int
-    gathered: Gathered
-
-
-def sync(
-    store: EvidenceStore,
-    chains: Sequence[AuthenticatedChain],
-    at: datetime,
-    *,
-    fetcher: Fetcher | None = None,
-    limits: Limits | None = None,
-) -> Synced:
-    """Fetch everything about these chains, and keep it.
-
-    Raises:
-        EnforcerError: It cannot be kept.
-    """
-    known = store.load(chains, at)
-    gathered = gather(
-        chains, at, known=known, thorough=True, fetcher=fetcher, limits=limits
-    )
-    return Synced(store.add(chains, gathered.evidence, at), gathered)
 
 
 def _all_places(

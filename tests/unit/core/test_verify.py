@@ -195,8 +195,8 @@ def test_an_unknown_critical_attribute_is_refused() -> None:
 
 
 @pytest.mark.parametrize("critical", [True, False])
-def test_a_signature_that_needs_a_plugin_is_refused(*, critical: bool) -> None:
-    """SS418-430 allows it; the plug-in's name is never looked up (facts 2.1.4)."""
+def test_a_plugin_that_is_a_path_is_refused_at_every_level(*, critical: bool) -> None:
+    """The plug-in's name is never looked up (facts 2.1.4)."""
     name = f"{NOTARY}verificationPlugin"
     crit: list[Json] = [SCHEME, name] if critical else [SCHEME]
     changes: dict[str, Json] = {"crit": crit, name: "../../evil"}
@@ -204,8 +204,7 @@ def test_a_signature_that_needs_a_plugin_is_refused(*, critical: bool) -> None:
 
     problem = refusal(judge(raw, statement("audit")))
 
-    assert (problem.result, problem.code) == (Result.INCONCLUSIVE, Code.NOT_SUPPORTED)
-    assert "needs a verification plug-in" in problem.because
+    assert (problem.result, problem.code) == (Result.FAILED, Code.PLUGIN_FAILED)
 
 
 def test_a_cose_signature_passes_every_check() -> None:
@@ -532,3 +531,16 @@ def test_an_error_of_a_kind_of_ours_never_leaves() -> None:
     stores = TrustStores({ACME: EnforcerError("odd", remedy="Look.")})
 
     assert refusal(judge(stores=stores)).code is Code.INTERNAL
+
+
+def test_a_demanded_plugin_that_cannot_be_asked_is_a_refusal_at_every_level() -> None:
+    """PL504: also where the level only notes who signed."""
+    name = f"{NOTARY}verificationPlugin"
+    crit: list[Json] = [SCHEME, name]
+    changes: dict[str, Json] = {"crit": crit, name: "com.example.p"}
+    raw = make_envelope(CHAIN, protected=protected_header(**changes))
+
+    problem = refusal(judge(raw, statement("audit")))
+
+    assert (problem.result, problem.code) == (Result.FAILED, Code.PLUGIN_FAILED)
+    assert "com.example.p" in problem.because

@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
@@ -30,8 +32,10 @@ from enforcer.core.notary import Outcome
 from enforcer.core.revocation import judge_chain_revocation
 from enforcer.core.revocation_chain import AuthenticatedChain
 from enforcer.core.x509chain import parse_chain
-from enforcer.sources.revocation import EvidenceStore, Floors, Limits, sync
-from enforcer.sources.revocation.floors import FloorsError
+from enforcer.sources.revocation.floors import Floors, FloorsError
+from enforcer.sources.revocation.gather import Limits
+from enforcer.sources.revocation.store import EvidenceStore
+from enforcer.sources.revocation.sync import sync
 from tests.pki import NOW, Party, ders
 from tests.revoker import (
     DAY,
@@ -39,11 +43,14 @@ from tests.revoker import (
     REVOKED,
     Listed,
     Revoker,
+    Single,
     answer,
     freshest,
     make_crl,
+    make_ocsp,
     points,
     responders,
+    scope,
     signer_chain,
 )
 
@@ -126,6 +133,20 @@ def test_reading_creates_nothing(store: EvidenceStore, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_decision_loads_cannot_use_the_network() -> None:
+    """Law 2, and no network in any decision: it is not even imported."""
+    code = (
+        "import sys, enforcer.sources.revocation.store\n"
+        "print([n for n in ('urllib3', 'http.client') if n in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "[]\n"
+
+
 def test_a_chain_without_pointers_causes_no_look_at_the_disk(tmp_path: Path) -> None:
     """Nor does a lost memory keep it from passing."""
     blocked = tmp_path / "file"
@@ -157,6 +178,32 @@ def test_only_newer_evidence_replaces_older(store: EvidenceStore) -> None:
     assert add(store, LISTED, numbered(6)) == 1
     assert passes(store, LISTED)
     assert add(store, LISTED, numbered(6)) == 0
+
+
+def test_another_parts_list_is_neither_kept_nor_remembered(
+    store: EvidenceStore,
+) -> None:
+    """Who is on the network hands out a right list of the same CA, for others.
+
+    Remembering its number would make every list of ours look old, for good.
+    """
+    elsewhere = ((scope("http://ca.example/other"), True),)
+
+    assert add(store, LISTED, numbered(999, extra=elsewhere)) == 0
+    assert add(store, LISTED, numbered(998, base_number=1)) == 0
+    assert add(store, LISTED, numbered(5)) == 1
+    assert passes(store, LISTED)
+
+
+def test_bytes_of_another_name_are_not_even_read(
+    store: EvidenceStore, tmp_path: Path
+) -> None:
+    """Law 4: re-hashed at use, be they right evidence or not."""
+    add(store, LISTED, numbered(5))
+    (blob,) = all_files(tmp_path / "cache" / "evidence" / "blobs")
+    blob.write_bytes(numbered(6).untrusted_der)
+
+    assert store.load(authentic(LISTED), NOW).items == ()
 
 
 def test_bytes_that_nothing_names_are_removed(
@@ -385,8 +432,12 @@ def test_a_memory_that_is_lost_denies_until_root_resets_it(
     found = judge(store, CHAIN)
 
     assert (found.result, found.code) == (Result.INCONCLUSIVE, Code.EVIDENCE_LOST)
+    (entry,) = all_files(tmp_path / "cache" / "evidence" / "index")
+    before = entry.read_bytes()
+    newer = Single(LEAF.certificate, MIDDLE.certificate, this_update=NOW)
     with pytest.raises(EnforcerError):
-        add(store, CHAIN, ocsp_item(answer(LEAF, MIDDLE)))
+        add(store, CHAIN, ocsp_item(make_ocsp(newer, signer=MIDDLE)))
+    assert entry.read_bytes() == before  # refused before anything was written
     if how == "garbage":
         path.unlink()  # what is no database is for root to remove first
     store.floors.reset()

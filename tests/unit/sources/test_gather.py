@@ -18,14 +18,8 @@ from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES
 from enforcer.core.truststore import TrustStore, TrustStores
 from enforcer.core.verify import StoredSignature
 from enforcer.core.x509chain import parse_chain
-from enforcer.sources.revocation import (
-    FetchError,
-    Gathered,
-    HttpFetcher,
-    Limits,
-    gather,
-)
-from enforcer.sources.revocation.fetch import Request
+from enforcer.sources.revocation.fetch import FetchError, HttpFetcher, Request
+from enforcer.sources.revocation.gather import Gathered, Limits, gather
 from tests.pki import IMAGE, NOW, Party, ders, make_envelope, payload_for
 from tests.revoker import (
     DAY,

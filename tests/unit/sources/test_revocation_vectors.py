@@ -18,7 +18,7 @@ from enforcer.core.decide import Decision, decide
 from enforcer.core.evidence import NO_EVIDENCE
 from enforcer.core.revocation_chain import authenticated_chains
 from enforcer.core.verify import verify_signature
-from enforcer.sources.revocation import Limits, gather
+from enforcer.sources.revocation.gather import Limits, gather
 from tests.revoker import Reply, Revoker
 from tests.unit.core.test_notary_vectors import (
     NOW,
