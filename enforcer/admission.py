@@ -8,15 +8,18 @@ catches broadly: whatever goes wrong is a denial with a code, and is recorded to
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from enforcer.core.codes import Code
+from enforcer.core.consultation import Consult
 from enforcer.core.decide import Decision, decide
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
-from enforcer.core.findings import SignatureReport
+from enforcer.core.findings import Check, Result, SignatureReport
 from enforcer.core.level import is_at_least
 from enforcer.core.record import DecisionRecord
 from enforcer.core.reference import parse_reference
+from enforcer.core.revocation_chain import authenticated_chains
 from enforcer.core.statement import Statement
 from enforcer.core.subject import (
     ImageName,
@@ -24,13 +27,14 @@ from enforcer.core.subject import (
     artifact_subject,
     bind_subject,
 )
-from enforcer.core.verify import verify_signature
+from enforcer.core.verify import StoredSignature, verify_signature
 from enforcer.ports import (
     AdmissionRequest,
     AuditLog,
     BuildStep,
     Clock,
     Engines,
+    EvidenceSource,
     PolicyInForce,
     PolicySource,
     SignatureCache,
@@ -54,11 +58,20 @@ class Weigher:
     """Verify and decide: one subject, the policy in force, the signatures at hand."""
 
     def __init__(
-        self, *, rules: HostRules, cache: SignatureCache, clock: Clock
+        self,
+        *,
+        rules: HostRules,
+        cache: SignatureCache,
+        clock: Clock,
+        evidence: EvidenceSource | None = None,
+        consult: Consult | None = None,
     ) -> None:
+        """Without `evidence` none is at hand, without `consult` no plug-in may run."""
         self.rules = rules
         self._cache = cache
         self._clock = clock
+        self._evidence = evidence
+        self._consult = consult
 
     def weigh(self, subject: Subject, force: PolicyInForce) -> Decision:
         """Judge under every name; the first that allows wins, else the last word."""
@@ -103,18 +116,42 @@ class Weigher:
         )
         reports: list[SignatureReport] = []
         for signature in found:
-            report = verify_signature(
-                signature,
-                subject.targets,
-                statement,
-                force.stores,
-                self._clock.now(),
-                self.rules.user_metadata,
-            )
+            report = self._verify(signature, subject, statement, force)
             reports.append(report)
             if report.accepted:
                 break
         return reports, more
+
+    def _verify(
+        self,
+        signature: StoredSignature,
+        subject: Subject,
+        statement: Statement,
+        force: PolicyInForce,
+    ) -> SignatureReport:
+        """Verify one signature; look for revocation evidence only if it is missed.
+
+        A chain that names no list or responder needs none, and only authenticated
+        chains may cause a look (law 2).
+        """
+        at = self._clock.now()
+        verify = partial(
+            verify_signature,
+            signature,
+            subject.targets,
+            statement,
+            force.stores,
+            at,
+            self.rules.user_metadata,
+            consult=self._consult,
+        )
+        report = verify()
+        if self._evidence is None or not _misses_evidence(report):
+            return report
+        chains = authenticated_chains(
+            signature, subject.targets, statement, force.stores, at
+        )
+        return verify(evidence=self._evidence.load(chains, at))
 
 
 class Admission:
@@ -129,8 +166,12 @@ class Admission:
         policy: PolicySource,
         audit: AuditLog,
         clock: Clock,
+        evidence: EvidenceSource | None = None,
+        consult: Consult | None = None,
     ) -> None:
-        self._weigher = Weigher(rules=rules, cache=cache, clock=clock)
+        self._weigher = Weigher(
+            rules=rules, cache=cache, clock=clock, evidence=evidence, consult=consult
+        )
         self._engines = engines
         self._cache = cache
         self._policy = policy
@@ -261,6 +302,15 @@ class _Seen:
     shown: str
     subject: Subject | None = None
     policy: PolicyInForce | None = None
+
+
+def _misses_evidence(report: SignatureReport) -> bool:
+    """Whether a check could not be answered for want of evidence about revocation."""
+    return any(
+        finding.result is Result.INCONCLUSIVE
+        for finding in report.findings
+        if finding.check in (Check.REVOCATION, Check.TIMESTAMP)
+    )
 
 
 def denial(code: Code, message: str, statement: str = "") -> Decision:

@@ -8,6 +8,8 @@ from enforcer.audit.clock import HostClock
 from enforcer.audit.log import FileAuditLog
 from enforcer.settings import Settings
 from enforcer.sources.cache import DiskCache
+from enforcer.sources.plugins import PluginRunner, TrustedPlugin
+from enforcer.sources.revocation.store import EvidenceStore
 from enforcer.sources.trust_files import NotationFolder
 
 if TYPE_CHECKING:
@@ -49,6 +51,27 @@ def admission(host: Host, settings: Settings) -> Admission:
         policy=host.policy,
         audit=FileAuditLog(settings.log_dir),
         clock=HostClock(),
+        evidence=evidence_store(settings),
+        consult=plugin_runner(settings).ask,
+    )
+
+
+def evidence_store(settings: Settings) -> EvidenceStore:
+    """Build what this host knows about revocation."""
+    return EvidenceStore(
+        settings.cache_dir / "evidence",
+        settings.state_dir / "floors.db",
+        notation_crls=settings.notation.crl_cache,
+    )
+
+
+def plugin_runner(settings: Settings) -> PluginRunner:
+    """Build what asks the verification plug-ins that enforcer.yaml names."""
+    return PluginRunner(
+        {
+            plugin.name: TrustedPlugin(plugin.path, plugin.digest)
+            for plugin in settings.notation.plugins
+        }
     )
 
 
@@ -57,7 +80,7 @@ def host_rules(settings: Settings) -> HostRules:
     return HostRules(
         mode=settings.mode,
         builds_allowed=settings.builds == "allow",
-        allowed_levels=frozenset(settings.allow_levels),
+        allowed_levels=frozenset(settings.notation.allow_levels),
     )
 
 
@@ -68,7 +91,7 @@ def laxities(settings: Settings) -> tuple[str, ...]:
         found.append("mode: monitor - nothing is refused, denials are only recorded")
     if settings.builds == "allow":
         found.append("builds: allow - RUN steps of image builds are not judged")
-    if settings.allow_levels:
-        levels = ", ".join(settings.allow_levels)
+    if settings.notation.allow_levels:
+        levels = ", ".join(settings.notation.allow_levels)
         found.append(f"notation.allowLevels: {levels} - weaker statements count")
     return tuple(found)

@@ -13,8 +13,10 @@ from enforcer.core.codes import Code
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
+from enforcer.core.evidence import Evidence
 from enforcer.core.policy import TrustPolicy
 from enforcer.core.record import DecisionRecord
+from enforcer.core.revocation_chain import AuthenticatedChain
 from enforcer.core.subject import Claim, Content
 from enforcer.core.truststore import TrustStores
 from enforcer.core.verify import StoredSignature
@@ -102,6 +104,13 @@ class SignatureCache(Protocol):
         certificate in `trusted` (digests of DER) come first, then by digest: the
         order is the same at every call.
         """
+
+
+class EvidenceSource(Protocol):
+    """What is at hand about revocation. Never asks anybody during a decision."""
+
+    def load(self, chains: Sequence[AuthenticatedChain], at: datetime) -> Evidence:
+        """Return the evidence about these chains; what is lost is not at hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from enforcer.core.codes import Code
-from enforcer.core.errors import EnforcerError, TooLargeError, clip
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError, clip
 from enforcer.files import (
     FileError,
     FileMissingError,
@@ -55,6 +56,30 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PluginSettings:
+    """A Notation verification plug-in that may run, if it is exactly this program."""
+
+    name: str
+    path: Path
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class NotationSettings:
+    """How far a Notation policy is followed beyond strict verification.
+
+    Attributes:
+        allow_levels: Levels laxer than strict that count.
+        plugins: Verification plug-ins that may run.
+        crl_cache: Notation's own cache of revocation lists, read as evidence.
+    """
+
+    allow_levels: tuple[str, ...] = ()
+    plugins: tuple[PluginSettings, ...] = ()
+    crl_cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything enforcer.yaml says, with the defaults of design section 5."""
 
@@ -64,7 +89,7 @@ class Settings:
     log_dir: Path
     mode: str = "enforce"
     notation_config: Path | None = None
-    allow_levels: tuple[str, ...] = ()
+    notation: NotationSettings = NotationSettings()
     builds: str = "deny"
     engines: tuple[EngineSettings, ...] = ()
     deadline_seconds: int = MAX_DEADLINE_SECONDS
@@ -138,7 +163,7 @@ def _load(folder: Path) -> dict[str, Any]:
 _FIELDS = {
     "mode": "mode",
     "notationConfig": "notation_config",
-    "notation": "allow_levels",
+    "notation": "notation",
     "builds": "builds",
     "engines": "engines",
     "deadlineSeconds": "deadline_seconds",
@@ -258,9 +283,41 @@ def _items(reader: _Reader, node: yaml.Node) -> list[yaml.Node]:
     return []
 
 
-def _allow_levels(reader: _Reader, node: yaml.Node) -> tuple[str, ...]:
-    found = reader.mapping(node, {"allowLevels": _levels}, required=("allowLevels",))
-    return tuple(found.get("allowLevels", ()))
+def _notation(reader: _Reader, node: yaml.Node) -> NotationSettings:
+    checks: dict[str, _Check] = {
+        "allowLevels": _levels,
+        "plugins": _plugins,
+        "crlCache": _path,
+    }
+    found = reader.mapping(node, checks)
+    return NotationSettings(
+        found.get("allowLevels", ()), found.get("plugins", ()), found.get("crlCache")
+    )
+
+
+def _plugins(reader: _Reader, node: yaml.Node) -> tuple[PluginSettings, ...]:
+    checks: dict[str, _Check] = {"name": _name, "path": _path, "digest": _digest}
+    plugins = []
+    for item in _items(reader, node):
+        found = reader.mapping(item, checks, required=tuple(checks))
+        if len(found) == len(checks):
+            plugins.append(PluginSettings(**found))
+    return tuple(plugins)
+
+
+def _name(reader: _Reader, node: yaml.Node) -> str:
+    text = _plain(node, "str")
+    if not text:
+        reader.problem(node, f"{_shown(node)} is not a name")
+    return text or ""
+
+
+def _digest(reader: _Reader, node: yaml.Node) -> Digest:
+    try:
+        return Digest.parse(_plain(node, "str") or "")
+    except MalformedError as error:
+        reader.problem(node, error.what)
+        return Digest.of(b"")
 
 
 def _levels(reader: _Reader, node: yaml.Node) -> tuple[str, ...]:
@@ -290,7 +347,7 @@ _TOP: dict[str, _Check] = {
     "apiVersion": _one_of(API_VERSION),
     "mode": _one_of("enforce", "monitor"),
     "notationConfig": _path,
-    "notation": _allow_levels,
+    "notation": _notation,
     "builds": _one_of("deny", "allow"),
     "engines": _engines,
     "deadlineSeconds": _seconds,

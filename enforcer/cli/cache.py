@@ -2,13 +2,21 @@
 
 import argparse
 import sys
+from datetime import datetime
 
+from enforcer.admission import MAX_SIGNATURES
+from enforcer.assembly import evidence_store
+from enforcer.audit.clock import HostClock
 from enforcer.cli.main import DONE, REFUSED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.cli.targets import parse_digest, split_layout
+from enforcer.core.digest import Digest
 from enforcer.core.errors import clip
+from enforcer.core.revocation_chain import AuthenticatedChain, authenticated_chains
+from enforcer.ports import PolicyInForce
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import open_layout
+from enforcer.sources.trust_files import load_policy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words.add_parser("list", help="every cached signature")
     remove = words.add_parser("remove", help="forget signatures")
     remove.add_argument("digest", nargs="+", help="of a signature or of its subject")
+    words.add_parser(
+        "sync", help="ask lists and responders of revocation about every cached signer"
+    )
     check = words.add_parser("fsck", help="hash every cached file")
     check.add_argument(
         "--repair", action="store_true", help="put the damaged aside, index anew"
@@ -29,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the word says."""
+    if arguments.word == "sync":
+        return _sync(arguments)
     cache = DiskCache(settings_of(arguments).cache_dir)
     words = {"import": _import, "list": _list, "remove": _remove, "fsck": _fsck}
     return words[arguments.word](cache, arguments)
@@ -55,6 +68,51 @@ def _import(cache: DiskCache, arguments: argparse.Namespace) -> int:
     else:
         print(f"imported {count} signature(s) from {layout.name}")
     return REFUSED if refused else DONE
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    """Fetch revocation evidence for the signers this host's policy trusts."""
+    from enforcer.cli.online import tell_problems  # needs the network's libraries
+    from enforcer.sources.revocation.sync import sync
+
+    settings = settings_of(arguments)
+    at = HostClock().now()
+    force = load_policy(settings.notation_config)
+    chains = cached_chains(DiskCache(settings.cache_dir), force, at)
+    done = sync(evidence_store(settings), chains, at)
+    tell_problems(done.gathered)
+    if is_json(arguments):
+        listed = [{"url": p.url, "why": p.because} for p in done.gathered.problems]
+        print_json({"chains": len(chains), "kept": done.kept, "problems": listed})
+    else:
+        print(f"{len(chains)} trusted chain(s), {done.kept} new piece(s) of evidence")
+    return REFUSED if done.gathered.problems else DONE
+
+
+def cached_chains(
+    cache: DiskCache, force: PolicyInForce, at: datetime
+) -> list[AuthenticatedChain]:
+    """Return the chains behind cached signatures that some statement trusts.
+
+    Which name an image will have is not known here, so each statement is tried.
+    """
+    found: dict[tuple[bytes, ...], AuthenticatedChain] = {}
+    for subject in sorted({entry.subject for entry in cache.entries()}):
+        content = cache.manifest(Digest.parse(subject))
+        if content is None:
+            continue
+        about = (content.descriptor,)
+        for statement in force.policy.statements:
+            trusted = force.stores.fingerprints(statement.trust_stores)
+            signatures, _ = cache.signatures_about(
+                about, trusted=trusted, limit=MAX_SIGNATURES
+            )
+            for one in signatures:
+                for chain in authenticated_chains(
+                    one, about, statement, force.stores, at
+                ):
+                    found[chain.chain.der] = chain
+    return list(found.values())
 
 
 def _list(cache: DiskCache, arguments: argparse.Namespace) -> int:

@@ -2,7 +2,9 @@
 
 import argparse
 import re
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from enforcer.audit.clock import HostClock
@@ -11,10 +13,15 @@ from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.cli.target import Target
 from enforcer.cli.targets import FORMS, open_target
 from enforcer.cli.verify import parse_pair
+from enforcer.core.certificate import signature_algorithm
 from enforcer.core.collected import SignatureFile
 from enforcer.core.descriptor import Descriptor
-from enforcer.core.signature_manifest import JWS_MEDIA_TYPE, build_signature_manifest
-from enforcer.core.signing import parse_signer, sign_jws, thumbprints
+from enforcer.core.envelope.untrusted import HASHES, EnvelopeFormat
+from enforcer.core.signature_manifest import build_signature_manifest
+from enforcer.core.signer import Signer
+from enforcer.core.signing import parse_signer, sign_envelope, thumbprints
+from enforcer.core.statement import StoreName, StoreType
+from enforcer.core.truststore import parse_store_file
 from enforcer.files import read_file
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout_writer import add_to_layout
@@ -40,6 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--expiry", type=_duration, metavar="24h")
     parser.add_argument(
+        "--signature-format",
+        type=EnvelopeFormat,
+        choices=list(EnvelopeFormat),
+        default=EnvelopeFormat.JWS,
+    )
+    parser.add_argument("--tsa", metavar="URL", help="countersign by this RFC 3161 TSA")
+    parser.add_argument(
+        "--tsa-root", type=Path, metavar="CERT", help="PEM or DER, what to verify it by"
+    )
+    parser.add_argument(
         "-m", "--user-metadata", action="append", type=parse_pair, metavar="K=V",
         default=[],
     )  # fmt: skip
@@ -54,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Sign, store, and say what was signed."""
     if arguments.write_layout and not arguments.target.startswith("oci-layout:"):
         raise UsageError("--write-layout goes with an oci-layout: target")
+    if bool(arguments.tsa) != bool(arguments.tsa_root):
+        raise UsageError("--tsa and --tsa-root go together")
     settings = settings_of(arguments)
     at = HostClock().now().replace(microsecond=0)
     key = read_file(arguments.key, max_bytes=MAX_PEM_BYTES)
@@ -64,15 +83,18 @@ def run(arguments: argparse.Namespace) -> int:
     signer = parse_signer(key, chain, at=at)
     with open_target(arguments.target, settings) as target:
         described = target.contents[0].descriptor
-        envelope = sign_jws(
+        envelope = sign_envelope(
+            arguments.signature_format,
             described,
             signer,
             at=at,
             expires_at=at + arguments.expiry if arguments.expiry else None,
             user_metadata=dict(arguments.user_metadata),
+            timestamp=_timestamper(signer, arguments, at) if arguments.tsa else None,
         )
+        layer = Descriptor.of(arguments.signature_format.media_type, envelope)
         manifest = build_signature_manifest(
-            Descriptor.of(JWS_MEDIA_TYPE, envelope),
+            layer,
             described,
             thumbprints(signer.chain),
             at,
@@ -81,17 +103,31 @@ def run(arguments: argparse.Namespace) -> int:
         DiskCache(settings.cache_dir).add([*target.contents, signature])
         if arguments.write_layout and target.folder:
             add_to_layout(target.folder, signature)
-    _show(target, described, envelope, arguments)
+    _show(target, described, layer, arguments)
     return DONE
+
+
+def _timestamper(
+    signer: Signer, arguments: argparse.Namespace, at: datetime
+) -> Callable[[bytes], bytes]:
+    """Return what asks the TSA about a signature, and verifies the answer."""
+    from enforcer.sources.tsa import request_timestamp  # needs the network's libraries
+
+    store = StoreName(StoreType.TSA, "tsa-root")
+    raw = read_file(arguments.tsa_root, max_bytes=MAX_PEM_BYTES)
+    roots = parse_store_file(raw, store=store, file_name=arguments.tsa_root.name)
+    hashed = HASHES[signature_algorithm(signer.chain.leaf.public_key())]
+    return partial(
+        request_timestamp, arguments.tsa, hash_name=hashed.name, roots=roots, at=at
+    )
 
 
 def _show(
     target: Target,
     described: Descriptor,
-    envelope: bytes,
+    signature: Descriptor,
     arguments: argparse.Namespace,
 ) -> None:
-    signature = Descriptor.of(JWS_MEDIA_TYPE, envelope)
     if is_json(arguments):
         print_json(
             {

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from enforcer.admission import MAX_SIGNATURES, Weigher, denial
-from enforcer.assembly import host_rules
+from enforcer.assembly import evidence_store, host_rules, plugin_runner
 from enforcer.audit.clock import FixedClock, HostClock
 from enforcer.cli.main import UsageError, status_of
 from enforcer.cli.output import coloured, is_json, print_json, settings_of
@@ -20,10 +20,11 @@ from enforcer.core.record import DecisionRecord, decision_json
 from enforcer.core.reference import parse_reference
 from enforcer.core.rfc3339 import parse_rfc3339
 from enforcer.core.subject import ImageName, Subject, artifact_subject, bind_subject
-from enforcer.ports import Clock, SignatureCache
+from enforcer.ports import Clock, EvidenceSource, SignatureCache
 from enforcer.settings import LEVELS, Settings
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.carried import CarriedSignatures
+from enforcer.sources.plugins import PluginRunner, find_plugins
 from enforcer.sources.trust_files import load_policy
 
 _MARKS = {
@@ -55,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
     )
     what_if.add_argument("--max-signatures", type=_positive, default=MAX_SIGNATURES)
+    what_if.add_argument(
+        "--plugins", type=Path, metavar="DIR", help="trust Notation's plug-ins there"
+    )
+    what_if.add_argument(
+        "--online",
+        action="store_true",
+        help="ask lists and responders of revocation first; nothing is kept",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -64,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         settings = replace(
             settings,
             notation_config=arguments.notation_config,
-            allow_levels=LEVELS,  # somebody asks about their own policy
+            # somebody asks about their own policy
+            notation=replace(settings.notation, allow_levels=LEVELS),
         )
     with open_target(arguments.target, settings) as target:
         record = _judge(target, settings, arguments)
@@ -91,8 +101,15 @@ def _judge(
         user_metadata=dict(arguments.user_metadata),
         max_signatures=arguments.max_signatures,
     )
+    weigher = Weigher(
+        rules=rules,
+        cache=cache,
+        clock=clock,
+        evidence=_evidence(settings, arguments),
+        consult=_plugins(settings, arguments).ask,
+    )
     try:
-        decision = Weigher(rules=rules, cache=cache, clock=clock).weigh(subject, force)
+        decision = weigher.weigh(subject, force)
     except EnforcerError as error:  # the daemon answers with a denial, too
         decision = denial(error.code, f"{error.what}. {error.remedy}")
     return DecisionRecord(
@@ -110,6 +127,21 @@ def _judge(
     )
 
 
+def _evidence(settings: Settings, arguments: argparse.Namespace) -> EvidenceSource:
+    store = evidence_store(settings)
+    if not arguments.online:
+        return store
+    from enforcer.cli.online import OnlineEvidence  # needs the network's libraries
+
+    return OnlineEvidence(store)
+
+
+def _plugins(settings: Settings, arguments: argparse.Namespace) -> PluginRunner:
+    if arguments.plugins is None:
+        return plugin_runner(settings)
+    return PluginRunner(find_plugins(arguments.plugins))
+
+
 def _signatures(
     target: Target, settings: Settings, arguments: argparse.Namespace
 ) -> SignatureCache:
@@ -119,13 +151,17 @@ def _signatures(
         return cache
     about = target.contents[0].descriptor.digest
     also = cache if arguments.with_cache else None
-    return CarriedSignatures(target.layout.collect(about), also=also)
+    # Somebody who names a number means the first of that many, as notation does.
+    as_listed = arguments.max_signatures != MAX_SIGNATURES
+    return CarriedSignatures(
+        target.layout.collect(about), also=also, as_listed=as_listed
+    )
 
 
 def _names(target: Target, arguments: argparse.Namespace) -> tuple[ImageName, ...]:
     if arguments.scope:
         reference = parse_reference(arguments.scope)
-        return (ImageName(clip(arguments.scope), reference.repository(local=True)),)
+        return (ImageName(clip(arguments.scope), reference.scope),)
     if target.claim is None and not target.names:
         raise UsageError(
             "a layout does not say under which name to judge it; add --scope "
@@ -151,6 +187,8 @@ def _is_what_if(arguments: argparse.Namespace) -> bool:
         or arguments.scope
         or arguments.user_metadata
         or arguments.max_signatures != MAX_SIGNATURES
+        or arguments.plugins
+        or arguments.online
     )
 
 

@@ -99,7 +99,8 @@ def parse_metadata(raw: bytes, *, demand: PluginDemand) -> PluginMetadata:
     if CONTRACT not in _texts(members.get("supportedContractVersions")):
         raise broken(f"it does not support contract version {CONTRACT}")
     wanted = demand.min_version
-    if wanted is not None and parse_version(version) < parse_version(wanted):
+    own = parse_version(version)
+    if wanted is not None and own < parse_version(wanted):
         raise broken(f"it has version {clip(version)}, the signer asks for {wanted}")
     capabilities = frozenset(_texts(members.get("capabilities")))
     if not capabilities & {IDENTITY, REVOCATION}:

@@ -56,6 +56,13 @@ class Reference:
             return f"{host}/library/{self.path}"
         return f"{host}/{self.path}"
 
+    @property
+    def scope(self) -> str:
+        """Return the policy scope that was written: `local/NAME` is itself one."""
+        if not self.host and self.path.startswith(f"{LOCAL_HOST}/"):
+            return self.path
+        return self.repository(local=True)
+
 
 def parse_reference(text: str) -> Reference:
     """Read a reference as Docker and containerd do.

@@ -20,14 +20,21 @@ class CarriedSignatures:
     """What was collected from one layout, as a signature cache in memory."""
 
     def __init__(
-        self, items: Iterable[Collected], *, also: SignatureCache | None = None
+        self,
+        items: Iterable[Collected],
+        *,
+        also: SignatureCache | None = None,
+        as_listed: bool = False,
     ) -> None:
         """Take what a layout holds; `also` is asked for more signatures after that.
+
+        With `as_listed` the order is the layout's own, not the likeliest first.
 
         Raises:
             TooLargeError: It carries more than MAX_CARRIED_BYTES.
         """
         self._also = also
+        self._as_listed = as_listed
         carried = 0
         self.refused: list[Refused] = []
         self._contents: dict[Digest, Content] = {}
@@ -85,8 +92,9 @@ class CarriedSignatures:
             unlikely = anchors.isdisjoint(Digest.of(der) for der in chain)
             return unlikely, signature.digest, signature.media_type
 
-        found = {s for target in targets for s in self._signatures.get(target, ())}
-        ordered = sorted(found, key=rank)
+        listed = [s for target in targets for s in self._signatures.get(target, ())]
+        found = dict.fromkeys(listed)
+        ordered = list(found) if self._as_listed else sorted(found, key=rank)
         more = False
         if self._also:
             others, more = self._also.signatures_about(

@@ -40,7 +40,11 @@ def problem(folder: Path, text: str | bytes) -> str:
 def test_without_a_file_the_strict_defaults_hold(tmp_path: Path) -> None:
     found = load_settings(tmp_path)
 
-    assert (found.mode, found.builds, found.allow_levels) == ("enforce", "deny", ())
+    assert (found.mode, found.builds, found.notation.allow_levels) == (
+        "enforce",
+        "deny",
+        (),
+    )
     assert found.notation_config is None
     assert found.engines == DEFAULT_ENGINES
     assert found.cache_dir == Path("/var/lib/enforcer/cache")
@@ -59,7 +63,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     )
 
     assert (found.mode, found.builds, found.deadline_seconds) == ("monitor", "allow", 2)
-    assert found.allow_levels == ("permissive", "audit")
+    assert found.notation.allow_levels == ("permissive", "audit")
     assert [engine.kind for engine in found.engines] == ["containerd", "docker"]
     assert found.trust_dir == Path("/n/truststore/x509")
     assert (found.state_dir, found.run_dir) == (Path("/state"), Path("/run/e"))
@@ -124,7 +128,15 @@ def test_an_empty_file_is_no_settings(tmp_path: Path, text: str) -> None:
         (HEAD + 'notationConfig: "/a\\0b"\n', "is not an absolute path"),
         (HEAD + 'notationConfig: "/a\\ud800"\n', "is not"),
         (HEAD + "notationConfig: 7\n", '"7" is not an absolute path'),
-        (HEAD + "notation: {}\n", '"allowLevels" is missing'),
+        (HEAD + "notation: {crlCache: here}\n", '"here" is not an absolute path'),
+        (
+            HEAD + "notation: {plugins: [{name: p, path: /p}]}\n",
+            '"digest" is missing',
+        ),
+        (
+            HEAD + "notation: {plugins: [{name: p, path: /p, digest: md5:0}]}\n",
+            '"md5:0" is not a digest',
+        ),
         (HEAD + "notation: {allowLevels: audit}\n", "expected a list"),
         (HEAD + "notation: {allowLevels: [strict]}\n", '"strict" is not one of'),
         (HEAD + "engines: {}\n", "expected a list"),

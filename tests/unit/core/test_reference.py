@@ -36,6 +36,14 @@ def test_a_name_becomes_a_scope(text: str, local: str, hub: str) -> None:
     assert reference.repository(local=False) == hub
 
 
+def test_a_scope_that_is_written_out_stays_as_it_is() -> None:
+    """`--scope local/app` names the scope of a bare `app`, not an image `local/app`."""
+    assert parse_reference("local/app").scope == "local/app"
+    assert parse_reference("local/app").repository(local=True) == "local/local/app"
+    assert parse_reference("app:1").scope == "local/app"
+    assert parse_reference("reg.io/app:1").scope == "reg.io/app"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -1,0 +1,32 @@
+"""Evidence for one run of `verify --online`: asked for now, kept nowhere."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from enforcer.core.errors import clip
+from enforcer.core.evidence import Evidence
+from enforcer.core.revocation_chain import AuthenticatedChain
+from enforcer.sources.revocation.gather import Gathered, gather
+from enforcer.sources.revocation.store import EvidenceStore
+
+
+class OnlineEvidence:
+    """What this host holds, and what lists and responders say right now."""
+
+    def __init__(self, store: EvidenceStore) -> None:
+        self._store = store
+
+    def load(self, chains: Sequence[AuthenticatedChain], at: datetime) -> Evidence:
+        """Ask, and return everything; who did not answer is told on standard error."""
+        known = self._store.load(chains, at)
+        found = gather(chains, at)
+        tell_problems(found)
+        return known.merged(found.evidence)
+
+
+def tell_problems(found: Gathered) -> None:
+    """Print who did not answer, and why."""
+    for problem in found.problems:
+        line = f"{problem.url} gave nothing of use: {problem.because}"
+        print(f"enforcer: {clip(line, limit=500)}", file=sys.stderr)
