@@ -41,6 +41,8 @@ from enforcer.ports import (
 )
 
 MAX_SIGNATURES = 100  # per decision: notation's default for --max-signatures
+MAX_BYTES = 64 * 1024 * 1024  # of envelopes, per decision; usual ones have 5 KiB
+MAX_SECONDS = 2.0  # per decision for verifying, of the three it has in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,11 @@ class Weigher:
             limit=self.rules.max_signatures,
         )
         reports: list[SignatureReport] = []
+        looked_at, until = 0, time.monotonic() + MAX_SECONDS
         for signature in found:
+            looked_at += len(signature.envelope)
+            if looked_at > MAX_BYTES or time.monotonic() > until:
+                return reports, True
             report = self._verify(signature, subject, statement, force)
             reports.append(report)
             if report.accepted:

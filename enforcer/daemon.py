@@ -138,7 +138,13 @@ class Daemon:
         """Return what is in force, for `enforcer status`."""
         try:
             force = self._host.policy.current()
-            digest, warnings = str(force.policy.digest), force.policy.warnings
+            digest = str(force.policy.digest)
+            unusable = [
+                found.what
+                for found in force.stores.stores.values()
+                if isinstance(found, EnforcerError)
+            ]
+            warnings: tuple[str, ...] = (*force.policy.warnings, *unusable)
         except EnforcerError as error:
             digest, warnings = "", ()
             self._problem = self._problem or str(error)

@@ -4,7 +4,7 @@ Every implementation raises `EnforcerError` and nothing else; whatever else come
 out is a mistake, and admission refuses on it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -96,8 +96,11 @@ class SignatureCache(Protocol):
         *,
         trusted: Collection[Digest],
         limit: int,
-    ) -> tuple[Sequence[StoredSignature], bool]:
+    ) -> tuple[Iterator[StoredSignature], bool]:
         """Return at most `limit` signatures, and whether there are more.
+
+        Each is read when it is asked for: the first is good most of the time. One that
+        cannot be read is passed over; CacheError where that leaves none at all.
 
         Those whose manifest names one of `targets` as its subject: media type, digest
         and size (signature-specification.md, "Storage"). Those made by a chain with a

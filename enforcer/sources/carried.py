@@ -1,6 +1,6 @@
 """Signatures an artifact carries with it, judged without the host's cache."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from enforcer.core.collected import Collected, Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
@@ -83,7 +83,7 @@ class CarriedSignatures:
         *,
         trusted: Collection[Digest],
         limit: int,
-    ) -> tuple[Sequence[StoredSignature], bool]:
+    ) -> tuple[Iterator[StoredSignature], bool]:
         """Return the likeliest signatures first; see `ports`."""
         anchors = frozenset(trusted)
 
@@ -101,7 +101,7 @@ class CarriedSignatures:
                 targets, trusted=trusted, limit=limit
             )
             ordered += [signature for signature in others if signature not in found]
-        return ordered[:limit], more or len(ordered) > limit
+        return iter(ordered[:limit]), more or len(ordered) > limit
 
     def _add(self, item: SignatureFile) -> None:
         parsed = parse_signature_manifest(item.manifest)

@@ -6,7 +6,7 @@ over a real signature.
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NoReturn
@@ -116,9 +116,9 @@ class World:
         *,
         trusted: Collection[Digest],
         limit: int,
-    ) -> tuple[Sequence[StoredSignature], bool]:
+    ) -> tuple[Iterator[StoredSignature], bool]:
         self._step("signatures_about")
-        return self.signatures[:limit], len(self.signatures) > limit
+        return iter(self.signatures[:limit]), len(self.signatures) > limit
 
     def current(self) -> PolicyInForce:
         self._step("current")
@@ -278,6 +278,37 @@ def test_no_more_signatures_are_looked_at_than_the_bound() -> None:
 
     assert record.decision.code is Code.TOO_MANY_SIGNATURES
     assert len(record.decision.signatures) == 100
+
+
+def test_no_more_bytes_are_looked_at_than_the_bound() -> None:
+    """Three envelopes of nearly the largest size are a bound's work, too."""
+    large = [
+        StoredSignature(Digest.of(raw), JWS_MEDIA_TYPE, raw)
+        for raw in (bytes([number]) * (30 * 1024 * 1024) for number in range(3))
+    ]
+
+    record = World(signatures=large).judge()
+
+    assert record.decision.code is Code.TOO_MANY_SIGNATURES
+    assert len(record.decision.signatures) == 2
+
+
+def test_signatures_after_a_good_one_are_not_even_read() -> None:
+    """A thousand signatures on one image cost what one costs, if the first is good."""
+    world = World()
+    read: list[StoredSignature] = []
+
+    def reading() -> Iterator[StoredSignature]:
+        for signature in (SIGNATURE, SIGNATURE, SIGNATURE):
+            read.append(signature)
+            yield signature
+
+    world.signatures_about = (  # type: ignore[method-assign]
+        lambda *_, **__: (reading(), True)
+    )
+
+    assert world.judge().decision.allowed
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("level", ["permissive", "audit", "skip"])

@@ -106,24 +106,10 @@ class DiskCache:
         *,
         trusted: Collection[Digest],
         limit: int,
-    ) -> tuple[Sequence[StoredSignature], bool]:
-        """Return the likeliest signatures first, and whether there are more.
-
-        A damaged one does not veto the others; it raises where no other is left.
-        """
+    ) -> tuple[Iterator[StoredSignature], bool]:
+        """Return the likeliest signatures first, and whether there are more."""
         rows = self._index.signatures(targets, trusted, limit + 1)
-        found: list[StoredSignature] = []
-        damage: CacheError | None = None
-        for digest, media_type in rows[:limit]:
-            try:
-                envelope = self._read(digest, MAX_ENVELOPE_BYTES)
-            except CacheError as error:
-                damage = error
-            else:
-                found.append(StoredSignature(digest, media_type, envelope))
-        if damage and not found:
-            raise damage
-        return found, len(rows) > limit
+        return self._stored(rows[:limit]), len(rows) > limit
 
     def entries(self) -> Iterator[Entry]:
         """List every cached signature, by subject."""
@@ -232,6 +218,21 @@ class DiskCache:
         self._write(item.envelope)
         self._write(item.manifest)
         return 1
+
+    def _stored(self, rows: Sequence[tuple[Digest, str]]) -> Iterator[StoredSignature]:
+        """Read one after the other; a damaged one does not veto the others."""
+        damage: CacheError | None = None
+        good = 0
+        for digest, media_type in rows:
+            try:
+                envelope = self._read(digest, MAX_ENVELOPE_BYTES)
+            except CacheError as error:
+                damage = error
+                continue
+            good += 1
+            yield StoredSignature(digest, media_type, envelope)
+        if damage and not good:
+            raise damage
 
     def _content(self, digest: Digest) -> Content:
         raw = self._read(digest, MAX_MANIFEST_BYTES)

@@ -43,9 +43,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def found(root: Path, *targets: Descriptor) -> set[bytes]:
-    about, _ = DiskCache(root).signatures_about(
+    each, _ = DiskCache(root).signatures_about(
         targets or [ABOUT], trusted=[root_of()], limit=100
     )
+    about = list(each)
     assert all(item.digest.matches(item.envelope) for item in about)
     return {item.envelope for item in about}
 
