@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from enforcer.admission import Admission, HostRules
+from enforcer.admission import Admission
 from enforcer.audit.clock import HostClock
 from enforcer.audit.log import FileAuditLog
 from enforcer.settings import Settings
@@ -11,6 +11,7 @@ from enforcer.sources.cache import DiskCache
 from enforcer.sources.plugins import PluginRunner, TrustedPlugin
 from enforcer.sources.revocation.store import EvidenceStore
 from enforcer.sources.trust_files import NotationFolder
+from enforcer.weigher import HostRules
 
 if TYPE_CHECKING:
     from enforcer.sources.engines import HostEngines

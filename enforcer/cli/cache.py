@@ -4,7 +4,6 @@ import argparse
 import sys
 from datetime import datetime
 
-from enforcer.admission import MAX_SIGNATURES
 from enforcer.assembly import evidence_store
 from enforcer.audit.clock import HostClock
 from enforcer.cli.main import DONE, REFUSED, UsageError
@@ -17,6 +16,7 @@ from enforcer.ports import PolicyInForce
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import open_layout
 from enforcer.sources.trust_files import load_policy
+from enforcer.weigher import MAX_SIGNATURES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from enforcer.admission import MAX_SIGNATURES, Weigher, denial
 from enforcer.assembly import evidence_store, host_rules, plugin_runner
 from enforcer.audit.clock import FixedClock, HostClock
 from enforcer.cli.main import UsageError, status_of
@@ -26,6 +25,7 @@ from enforcer.sources.cache import DiskCache
 from enforcer.sources.carried import CarriedSignatures
 from enforcer.sources.plugins import PluginRunner, find_plugins
 from enforcer.sources.trust_files import load_policy
+from enforcer.weigher import MAX_SIGNATURES, Weigher, denial
 
 _MARKS = {
     Result.PASSED: ("ok", "green"),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from enforcer.admission import HostRules, Weigher
 from enforcer.audit.clock import HostClock
 from enforcer.core.decide import Decision
 from enforcer.core.descriptor import Descriptor
@@ -24,6 +23,7 @@ from enforcer.files import FileMissingError
 from enforcer.sources.carried import CarriedSignatures
 from enforcer.sources.layout import Layout
 from enforcer.sources.trust_files import load_policy
+from enforcer.weigher import HostRules, Weigher
 from tests.asn1 import generalized
 from tests.differential.signers import every_extension, every_key
 from tests.engines.notation import Notation, statement

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.admission import MAX_SIGNATURES
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.signature_manifest import JWS_MEDIA_TYPE, build_signature_manifest
+from enforcer.weigher import MAX_SIGNATURES
 from tests.engines.images import blob_path
 from tests.real.stage import Done, Image, Stage, said
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from enforcer.admission import Admission, HostRules
+from enforcer.admission import Admission
 from enforcer.core.codes import Code
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
@@ -41,6 +41,7 @@ from enforcer.ports import (
     EngineError,
     PolicyInForce,
 )
+from enforcer.weigher import HostRules
 from tests.pki import NOW
 
 DIFF_ID = Digest.of(b"layer")

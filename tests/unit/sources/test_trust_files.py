@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.admission import HostRules, Weigher
 from enforcer.audit.clock import FixedClock
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
@@ -28,6 +27,7 @@ from enforcer.sources.trust_files import (
     load_policy,
     read_store,
 )
+from enforcer.weigher import HostRules, Weigher
 from tests.unit.sources.signed import SOAK, compact, pems
 
 ACME = StoreName(StoreType.CA, "acme")
