@@ -11,7 +11,7 @@ from types import FrameType
 
 import grpc
 
-from tests.bench import decisions, memory, ready, spawns, starts
+from tests.bench import algorithms, decisions, memory, ready, spawns, starts
 from tests.bench.measure import Group
 from tests.bench.stage import Stage
 from tests.bench.table import render
@@ -25,6 +25,7 @@ SECTIONS: dict[str, Callable[[Stage], Group]] = {
     "spawns": spawns.measure,
     "memory": memory.measure,
     "ready": ready.measure,
+    "algorithms": algorithms.measure,
 }
 
 

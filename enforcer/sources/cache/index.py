@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from enforcer.core import image
@@ -36,8 +36,11 @@ CREATE TABLE IF NOT EXISTS signatures(
     about TEXT, subject TEXT, envelope TEXT, media_type TEXT, manifest TEXT,
     PRIMARY KEY(about, manifest)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS signatures_by_subject ON signatures(subject);
-CREATE TABLE IF NOT EXISTS chains(
-    envelope TEXT, certificate TEXT, PRIMARY KEY(envelope, certificate)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS signatures_in_order
+    ON signatures(about, envelope, media_type);
+CREATE TABLE IF NOT EXISTS likely(
+    about TEXT, certificate TEXT, envelope TEXT, media_type TEXT,
+    PRIMARY KEY(about, certificate, envelope, media_type)) WITHOUT ROWID;
 """
 
 # Those with signatures first, so that others cannot crowd them out.
@@ -49,12 +52,14 @@ _LISTING = """
 SELECT DISTINCT parent FROM lists WHERE child IN (SELECT value FROM json_each(?))
 ORDER BY EXISTS(SELECT 1 FROM signatures WHERE subject = parent) DESC, parent LIMIT ?
 """
+# Both stop at the limit, however many signatures there are: each walks an index.
+_LIKELY = """
+SELECT DISTINCT envelope, media_type FROM likely WHERE about = ? AND certificate = ?
+ORDER BY envelope, media_type LIMIT ?
+"""
 _SIGNATURES = """
-SELECT DISTINCT envelope, media_type FROM signatures s
-WHERE about IN (SELECT value FROM json_each(?)) ORDER BY EXISTS(
-    SELECT 1 FROM chains c WHERE c.envelope = s.envelope
-    AND certificate IN (SELECT value FROM json_each(?))
-) DESC, envelope, media_type LIMIT ?
+SELECT DISTINCT envelope, media_type FROM signatures WHERE about = ?
+ORDER BY envelope, media_type LIMIT ?
 """
 _ENTRIES = """
 SELECT subject, envelope, manifest, media_type FROM signatures
@@ -98,7 +103,14 @@ class Index:
         self, subjects: Collection[Descriptor], trusted: Collection[Digest], limit: int
     ) -> list[tuple[Digest, str]]:
         """Return envelopes with their media types; see `ports` for the order."""
-        rows = self._ask(_SIGNATURES, _texts(subjects), _texts(trusted), limit)
+        likely = self._ask_each(
+            _LIKELY, [(str(a), str(c), limit) for a in subjects for c in trusted]
+        )
+        others = self._ask_each(
+            _SIGNATURES, [(str(about), limit) for about in subjects]
+        )
+        first = sorted(set(likely))
+        rows = [*first, *sorted(set(others) - set(likely))][:limit]
         return [(self._digest(row[0]), row[1]) for row in rows]
 
     def entries(self) -> list[Row]:
@@ -150,6 +162,13 @@ class Index:
             raise self._unusable(error) from error
 
     def _ask(self, query: str, *values: str | int) -> list[Row]:
+        return self._ask_each(query, [values])
+
+    def _ask_each(
+        self, query: str, questions: Iterable[tuple[str | int, ...]]
+    ) -> list[Row]:
+        """Return the rows of a query for each of several sets of values."""
+        rows: list[Row] = []
         try:
             if not os.path.lexists(self._path) and not os.path.lexists(self._blobs):
                 return []
@@ -157,7 +176,8 @@ class Index:
             place = f"{self._path.as_uri()}?mode=ro&immutable=1"
             with contextlib.closing(sqlite3.connect(place, uri=True)) as database:
                 database.execute("PRAGMA trusted_schema = OFF")
-                rows = database.execute(query, values).fetchall()
+                for values in questions:
+                    rows += database.execute(query, values).fetchall()
         except _ERRORS as error:
             raise self._unusable(error) from error
         if not all(isinstance(value, str) for row in rows for value in row):
@@ -222,9 +242,14 @@ def index_signature(index: sqlite3.Connection, signature: SignatureFile) -> None
     )
     # A hint for the order only: it is found anew at every decision.
     index.executemany(
-        "INSERT OR IGNORE INTO chains VALUES(?,?)",
+        "INSERT OR IGNORE INTO likely VALUES(?,?,?,?)",
         [
-            (str(held.digest), str(Digest.of(der)))
+            (
+                str(parsed.subject),
+                str(Digest.of(der)),
+                str(held.digest),
+                held.media_type,
+            )
             for der in signing_chain(
                 held.media_type, signature.envelope, [parsed.subject]
             )
@@ -240,7 +265,8 @@ def forget(index: sqlite3.Connection, digest: Digest) -> list[Row]:
         [str(digest)],
     ).fetchall()
     index.execute(
-        "DELETE FROM chains WHERE envelope NOT IN (SELECT envelope FROM signatures)"
+        "DELETE FROM likely WHERE (about, envelope) NOT IN "
+        "(SELECT about, envelope FROM signatures)"
     )
     return gone
 

@@ -222,7 +222,7 @@ def test_the_index_cannot_lie_about_content(root: Path) -> None:
 
     # It is returned, under its own digest; verification refuses it: its payload
     # names another subject.
-    assert found(root) == {wrong.envelope, OTHER.envelope}
+    assert found(root) >= {wrong.envelope, OTHER.envelope}
     contents = DiskCache(root).manifests_about(ONE.config_digest, [])
     assert list(contents) == [ONE.manifest, ONE.index]
 
