@@ -9,6 +9,7 @@ import contextlib
 import secrets
 import sqlite3
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -43,6 +44,14 @@ class FloorsError(EnforcerError):
     default_code = Code.EVIDENCE_LOST
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many slots have a floor, and how many certificates are known as revoked."""
+
+    slots: int
+    revocations: int
+
+
 class Floors:
     """The memory in one SQLite file, and the note that says it must be there."""
 
@@ -68,6 +77,21 @@ class Floors:
                 return _read(database, slots, certificates)
         except EnforcerError as error:
             return Memory(problem=f"{error.what}. {error.remedy}".rstrip("."))
+
+    def count(self) -> "Counts":
+        """Return how much is remembered.
+
+        Raises:
+            FloorsError: It cannot be read, or an earlier memory was lost.
+        """
+        if not self._is_there():
+            return Counts(0, 0)
+        with self._open(writable=False) as database:
+            self._require_same(database)
+            if _name_of(database) is None:
+                return Counts(0, 0)
+            tables = ("evidence_floors", "revocations")
+            return Counts(*(_count(database, table) for table in tables))
 
     def remember(self, memory: Memory) -> None:
         """Keep what is new or denies more than what is kept; nothing is taken back.
@@ -159,6 +183,11 @@ def _name_of(database: sqlite3.Connection) -> str | None:
         return None
     row = database.execute("SELECT name FROM identity").fetchone()
     return None if row is None else str(row[0])
+
+
+def _count(database: sqlite3.Connection, table: str) -> int:
+    row = database.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+    return int(row[0])
 
 
 def _new_name(database: sqlite3.Connection) -> str:
