@@ -16,7 +16,7 @@ from tests.engines.notation import Signer
 from tests.engines.path import Release
 
 Done = subprocess.CompletedProcess[str]
-Signing = Literal["notation", "enforcer"]
+Signing = Literal["notation", "notation-cose", "enforcer"]
 
 _numbers = itertools.count(1)
 
@@ -109,9 +109,14 @@ class Stage:
     ) -> None:
         """Have the image signed, by whichever tool, and the signature in the cache."""
         target = f"oci-layout:{image.layout}@{image.digest}"
-        if by == "notation":
+        if by != "enforcer":
             key = (signer or self.host.acme).name
-            self.host.notation.sign_layout(image.layout, image.digest, key=key)
+            self.host.notation.sign_layout(
+                image.layout,
+                image.digest,
+                key=key,
+                envelope="cose" if by == "notation-cose" else "jws",
+            )
             self.host.enforcer("cache", "import", target)
         elif isinstance(self.engine, Dockerd):
             self.host.sign(f"docker:{image.name}", signer)
