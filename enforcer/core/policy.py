@@ -20,6 +20,7 @@ from enforcer.core.level import (
     VerificationLevel,
     is_at_least,
 )
+from enforcer.core.policy_lines import statement_lines
 from enforcer.core.statement import (
     GLOBAL_SCOPE,
     Statement,
@@ -78,7 +79,7 @@ def parse_trust_policy(raw: bytes) -> TrustPolicy:
         value = parse_json(raw, what="the trust policy", max_bytes=MAX_POLICY_BYTES)
     except EnforcerError as error:
         raise PolicyInvalidError(error.what, remedy=error.remedy) from error
-    reader = _Reader()
+    reader = _Reader(statement_lines(raw))
     statements = reader.document(value)
     if reader.problems:
         raise _invalid(reader.problems)
@@ -97,7 +98,8 @@ def _invalid(problems: Sequence[str]) -> PolicyInvalidError:
 class _Reader:
     """Reads on after a problem, so that all of them are told at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Sequence[int]) -> None:
+        self._lines = lines
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
@@ -109,7 +111,7 @@ class _Reader:
         if not isinstance(listed, list) or not listed:
             self.problems.append("trustPolicies must list at least one statement")
             return ()
-        read = [self._statement(item, n) for n, item in enumerate(listed, start=1)]
+        read = [self._placed(item, n) for n, item in enumerate(listed, start=1)]
         statements = tuple(statement for statement in read if statement)
         self._across(listed)
         return statements
@@ -127,6 +129,16 @@ class _Reader:
                 if count > 1:
                     shown = clip(text)
                     self.problems.append(f'{kind} "{shown}" is used {count} times')
+
+    def _placed(self, value: Json, number: int) -> Statement | None:
+        """Read a statement; what is wrong with it is told with its line."""
+        before = len(self.problems)
+        found = self._statement(value, number)
+        if number <= len(self._lines):
+            line = self._lines[number - 1]
+            told = [f"line {line}: {problem}" for problem in self.problems[before:]]
+            self.problems[before:] = told
+        return found
 
     def _statement(self, value: Json, number: int) -> Statement | None:
         before = len(self.problems)

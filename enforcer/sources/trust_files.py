@@ -15,6 +15,7 @@ from enforcer.core.policy import (
     MAX_POLICY_BYTES,
     PolicyInvalidError,
     StoreName,
+    TrustPolicy,
     parse_trust_policy,
 )
 from enforcer.core.truststore import (
@@ -106,7 +107,7 @@ def load_policy(folder: Path | None, *, trusted: bool = True) -> PolicyInForce:
             raise _no_policy(folder) from None
         except FileError as error:
             raise PolicyInvalidError(error.what, remedy=error.remedy) from error
-    policy = parse_trust_policy(_policy_bytes(folder, trusted=trusted))
+    policy = _parse(*_policy_file(folder, trusted=trusted))
     stores: dict[StoreName, TrustStore | EnforcerError] = {}
     for statement in policy.statements:
         for name in statement.trust_stores:
@@ -116,12 +117,21 @@ def load_policy(folder: Path | None, *, trusted: bool = True) -> PolicyInForce:
     return PolicyInForce(policy, TrustStores(stores))
 
 
-def _policy_bytes(folder: Path, *, trusted: bool) -> bytes:
+def _parse(path: Path, raw: bytes) -> TrustPolicy:
+    try:
+        return parse_trust_policy(raw)
+    except PolicyInvalidError as error:
+        what = f"{path}: {error.what}"
+        raise PolicyInvalidError(what, remedy=error.remedy) from error
+
+
+def _policy_file(folder: Path, *, trusted: bool) -> tuple[Path, bytes]:
     for name in POLICY_NAMES:
+        path = folder / name
         try:
             # TP65: a regular file, not a link
-            return read_file(
-                folder / name, max_bytes=MAX_POLICY_BYTES, trusted=trusted, follow=False
+            return path, read_file(
+                path, max_bytes=MAX_POLICY_BYTES, trusted=trusted, follow=False
             )
         except FileMissingError:
             continue

@@ -23,6 +23,7 @@ from enforcer.core.policy import (
     is_at_least,
     parse_trust_policy,
 )
+from enforcer.core.policy_lines import statement_lines
 
 E, L, S = Action.ENFORCE, Action.LOG, Action.SKIP
 
@@ -275,20 +276,41 @@ def test_every_problem_is_told_at_once() -> None:
 
     assert problem(document(broken, {"nam": "q"}, version="3")) == (
         'the trust policy has 10 problems: version must be "1.0"; '
-        'statement "prod": the scope "a" is not a repository such as '
+        'line 1: statement "prod": the scope "a" is not a repository such as '
         'registry.example.com/team/app (no tag, no wildcard), nor "*"; '
-        'statement "prod": trust store "x" must be TYPE:NAME, the type one of ca, '
-        "signingAuthority, tsa; "
-        'statement "prod": trusted identity "y": expected "*" or '
+        'line 1: statement "prod": trust store "x" must be TYPE:NAME, the type one of '
+        "ca, signingAuthority, tsa; "
+        'line 1: statement "prod": trusted identity "y": expected "*" or '
         '"x509.subject: C=, ST=, O="; '
-        "statement #2 must have a name; "
-        'statement "#2": registryScopes must list at least one text, none empty; '
-        'statement "#2": signatureVerification must be an object; '
-        'statement "#2": signatureVerification: level must be one of strict, '
+        "line 1: statement #2 must have a name; "
+        'line 1: statement "#2": registryScopes must list at least one text, none '
+        "empty; "
+        'line 1: statement "#2": signatureVerification must be an object; '
+        'line 1: statement "#2": signatureVerification: level must be one of strict, '
         "permissive, audit, skip; "
-        'statement "#2": trustStores must list at least one text, none empty; '
-        'statement "#2": trustedIdentities must list at least one text, none empty'
+        'line 1: statement "#2": trustStores must list at least one text, none empty; '
+        'line 1: statement "#2": trustedIdentities must list at least one text, none '
+        "empty"
     )
+
+
+def test_a_problem_is_told_with_the_line_of_its_statement() -> None:
+    """Braces and names inside strings do not mislead it."""
+    raw = b"""{
+  "version": "1.0", "note": "{[ \\" trustPolicies",
+  "other": [{"trustPolicies": [{}]}],
+  "trustPolicies": [
+    {"name": "a{", "registryScopes": ["*"],
+     "signatureVerification": {"level": "strict"},
+     "trustStores": ["ca:a"], "trustedIdentities": ["*"]},
+
+    {"name": "b"}
+  ]
+}"""
+
+    assert statement_lines(raw) == [5, 9]
+    with pytest.raises(PolicyInvalidError, match='line 9: statement "b"'):
+        parse_trust_policy(raw)
 
 
 def test_a_skipping_statement_trusts_nobody() -> None:
