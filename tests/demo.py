@@ -142,7 +142,7 @@ def _verify(host: EnforcedHost, name: str, digest: str, *, allowed: bool) -> Non
             pb.VerifyRequest(reference=name, digest=digest), timeout=10
         )
     print(f"   {answer.message} [{answer.code}]")
-    _verdict(answer.allowed, expected=allowed)
+    _verdict(answer.allowed, expected=allowed, yes="allowed")
 
 
 def _result(done: subprocess.CompletedProcess[str], *, expected: bool) -> None:
@@ -150,8 +150,8 @@ def _result(done: subprocess.CompletedProcess[str], *, expected: bool) -> None:
     _verdict(done.returncode == 0, expected=expected)
 
 
-def _verdict(started: bool, *, expected: bool) -> None:  # noqa: FBT001 - one question
-    print(f"   {GREEN}started{PLAIN}" if started else f"   {RED}refused{PLAIN}")
+def _verdict(started: bool, *, expected: bool, yes: str = "started") -> None:  # noqa: FBT001
+    print(f"   {GREEN}{yes}{PLAIN}" if started else f"   {RED}refused{PLAIN}")
     if started != expected:
         raise DemoError(f"expected {'a start' if expected else 'a refusal'} here")
 
