@@ -1,8 +1,7 @@
 """Revocation by evidence: what is at hand decides; nothing is fetched here.
 
-Follows trust-store-trust-policy.md, "Certificate Revocation Evaluation", and where
-notation is laxer than the RFCs, the RFCs (facts 1.11, 2.1). For every certificate but
-the root:
+Follows trust-store-trust-policy.md, "Certificate Revocation Evaluation", and the RFCs
+it builds on. For every certificate but the root:
 
 1. What memory holds against it counts, whatever newer evidence says.
 2. It names neither responder nor list: it cannot be revoked, and passes.

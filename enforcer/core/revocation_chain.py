@@ -67,7 +67,7 @@ def authenticated_chains(
     They are the signer's, unless the policy skips revocation, and the TSA's, if a
     countersignature is asked for and is good. There are none unless the signature
     verifies, is about one of `subjects`, and is by somebody the statement trusts: at
-    level audit, too, where notation follows a stranger's URLs (facts 2.2).
+    level audit, too, a stranger's URLs are never followed.
     """
     question = _authentic(signature, subjects, statement, stores, at)
     if question is None:

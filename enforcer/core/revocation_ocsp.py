@@ -1,7 +1,7 @@
 """OCSP responses: read one, and make sure that who answers may.
 
-Follows RFC 6960 section 4.2.2.2 where notation does not (facts 2.1.2): there, any
-certificate of the same CA answers for any other, a revoked one for itself.
+RFC 6960 section 4.2.2.2: the issuer may, or a responder it authorised for that. No
+other certificate of the same CA may answer, least of all one about itself.
 """
 
 from collections.abc import Iterator

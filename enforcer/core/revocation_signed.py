@@ -66,7 +66,7 @@ def verify_signed(
 ) -> None:
     """Return if `key` made this signature with an algorithm that is allowed.
 
-    Stricter than notation, which takes SHA-1 here.
+    SHA-1 is not, here as in certificates (SS343).
 
     Raises:
         EnforcerError: The algorithm is not allowed, or does not fit the key.

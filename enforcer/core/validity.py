@@ -161,7 +161,7 @@ def _authentic_time(question: Question) -> datetime | None:
     """Return when the signature is proven to have existed at the latest, or None.
 
     A countersignature counts if it passes its own check, and then by its latest
-    moment. notation compares with a signing authority's time only (facts 2.3).
+    moment. TP580 names no kind of authentic time, so both kinds count.
     """
     stated = question.opened.envelope.attributes.authentic_signing_time
     if stated is not None:

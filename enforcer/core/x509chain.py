@@ -208,8 +208,7 @@ def _require_ca(certificate: x509.Certificate, below: int, *, critical: bool) ->
     """`below` counts the certificates below this one, leaf included."""
     what = f"certificate #{below + 1}"
     constraints = _extension(certificate, x509.BasicConstraints)
-    # SS310 also wants it critical; many private CAs are not, and notation does not
-    # look (facts 2.4).
+    # SS310 also wants it critical; many private CAs are not: taken all the same.
     if constraints is None or not constraints.value.ca:
         raise ChainError(f"{what} is not a CA certificate, but issued another")
     limit = constraints.value.path_length

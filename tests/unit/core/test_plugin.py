@@ -54,7 +54,7 @@ def answer(**changes: object) -> bytes:
     "name", ["../../evil", "a/b", "..", ".", "", "a b", "a\n", "\u0430", "a\0b"]
 )
 def test_a_plugin_name_is_never_a_path(name: str) -> None:
-    """The name comes out of the signature; notation joined it to a folder."""
+    """The name comes out of the signature, so it is nobody's to choose a file by."""
     with pytest.raises(PluginError):
         PluginDemand(name, None)
 

@@ -126,7 +126,7 @@ def test_a_signing_authoritys_time_spares_what_is_older() -> None:
 
 
 def test_a_countersignature_spares_what_is_older() -> None:
-    """2.3 (S): TP580, which notation does not do; vectors rev-ts-inv-*."""
+    """TP580: by whichever authentic time; vectors rev-ts-inv-*."""
     item = listed(compromised_from(TROUBLE))
 
     def stamped(moment: object) -> bytes:

@@ -181,7 +181,7 @@ def test_no_subject_means_no_signature_counts() -> None:
 
 
 def test_an_unknown_critical_attribute_is_refused() -> None:
-    """Facts 2.1.1: notation ignores what the signer says must be understood."""
+    """SS124: what the signer says must be understood, and is not, fails."""
     changes: dict[str, Json] = {"crit": [SCHEME, "com.example.x"], "com.example.x": "1"}
     problem = refusal(
         judge(make_envelope(CHAIN, protected=protected_header(**changes)))
@@ -196,7 +196,7 @@ def test_an_unknown_critical_attribute_is_refused() -> None:
 
 @pytest.mark.parametrize("critical", [True, False])
 def test_a_plugin_that_is_a_path_is_refused_at_every_level(*, critical: bool) -> None:
-    """The plug-in's name is never looked up (facts 2.1.4)."""
+    """PL64-71: a name, looked up only after authenticity."""
     name = f"{NOTARY}verificationPlugin"
     crit: list[Json] = [SCHEME, name] if critical else [SCHEME]
     changes: dict[str, Json] = {"crit": crit, name: "../../evil"}

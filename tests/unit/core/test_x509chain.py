@@ -127,7 +127,7 @@ def test_a_leaf_may_also_be_for_non_repudiation() -> None:
 def test_a_leaf_must_not_serve_another_purpose(
     purpose: x509.ObjectIdentifier, shown: str
 ) -> None:
-    """SS330-331 and facts 2.1.6: notation lets `any` through, we must not."""
+    """SS330-331: MUST NOT, `any` included."""
     template = replace(leaf_template(), purposes=(CODE_SIGNING, purpose))
 
     assert shown in leaf_problem(template)
@@ -159,7 +159,7 @@ def test_an_issuer_must_be_a_ca(template: Template, expected: str) -> None:
 
 
 def test_a_cas_constraints_need_not_be_critical() -> None:
-    """Facts 2.4: many private CAs are like that, and notation does not look."""
+    """Many private CAs are like that: taken, for compatibility."""
     root = issue(replace(ca_template(), ca_critical=False))
 
     check(issue(leaf_template(), root), root)
