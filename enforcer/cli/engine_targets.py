@@ -6,12 +6,13 @@ Apart from the other targets, because the engines need grpc, which is slow to lo
 from enforcer.assembly import engines
 from enforcer.cli.target import Target
 from enforcer.core.codes import Code
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.errors import clip
-from enforcer.core.subject import Claim, Content
+from enforcer.core.subject import Claim, ImageName
 from enforcer.files import FileError
 from enforcer.ports import EngineError
 from enforcer.settings import Settings
-from enforcer.sources.engines.containerd import Containerd, parse_name
+from enforcer.sources.engines.containerd import Containerd, Runnable, parse_name
 from enforcer.sources.engines.docker import NAMESPACE, Docker, familiar
 
 
@@ -35,12 +36,7 @@ def containerd_target(name: str, settings: Settings) -> Target:
 def _containerd_image(engine: Containerd, namespace: str, name: str) -> Target:
     target = engine.target(namespace, name)
     found = engine.runnable(target, rootfs=None, shown=clip(name))
-    names = (parse_name(name),)
-    claim = Claim(
-        clip(name), names, found.config_digest, found.config, None, found.contents
-    )
-    top = engine.content(target)
-    return Target(clip(name), _top_first(top, found.contents), names, claim=claim)
+    return _stored(engine, target, found, parse_name(name))
 
 
 def docker_target(name: str, settings: Settings) -> Target:
@@ -49,7 +45,7 @@ def docker_target(name: str, settings: Settings) -> Target:
     for docker in engines(settings).dockers:
         full, target = docker.find(name)
         if target is not None:
-            return _docker_store(docker, name, full)
+            return _docker_store(docker, name, target)
         try:
             return _docker_graph(docker, name, full)
         except EngineError as error:
@@ -59,19 +55,23 @@ def docker_target(name: str, settings: Settings) -> Target:
     raise problem or _no_engine("docker")
 
 
-def _docker_store(docker: Docker, name: str, full: str) -> Target:
+def _docker_store(docker: Docker, name: str, target: Descriptor) -> Target:
     engine = docker.containerd
-    target = engine.target(NAMESPACE, full)
     found = engine.runnable(target, rootfs=None, shown=clip(name))
-    origin = any(
-        engine.has_origin(NAMESPACE, c.descriptor.digest) for c in found.contents
-    )
-    names = (docker.name(name, origin=origin),)
-    claim = Claim(
-        clip(name), names, found.config_digest, found.config, None, found.contents
-    )
+    origin = engine.has_origin(NAMESPACE, found)
+    return _stored(engine, target, found, docker.name(name, origin=origin))
+
+
+def _stored(
+    engine: Containerd, target: Descriptor, found: Runnable, name: ImageName
+) -> Target:
+    """Make the target for an image in containerd's store; the top manifest first."""
     top = engine.content(target)
-    return Target(clip(name), _top_first(top, found.contents), names, claim=claim)
+    others = (content for content in found.contents if content != top)
+    claim = Claim(
+        name.shown, (name,), found.config_digest, found.config, None, found.contents
+    )
+    return Target(name.shown, (top, *others), (name,), claim=claim)
 
 
 def _docker_graph(docker: Docker, name: str, full: str) -> Target:
@@ -82,10 +82,6 @@ def _docker_graph(docker: Docker, name: str, full: str) -> Target:
         clip(name), names, image, docker.graph.config(image), None, (manifest,)
     )
     return Target(clip(name), (manifest,), names, claim=claim)
-
-
-def _top_first(top: Content, others: tuple[Content, ...]) -> tuple[Content, ...]:
-    return (top, *(content for content in others if content != top))
 
 
 def _no_engine(kind: str) -> FileError:

@@ -156,8 +156,14 @@ class Containerd:
         """Return those names as they are stored."""
         return tuple(self._list(namespace, digest))
 
-    def has_origin(self, namespace: str, digest: Digest) -> bool:
-        """Whether a registry is recorded as where this manifest came from."""
+    def has_origin(self, namespace: str, found: Runnable) -> bool:
+        """Whether a registry is recorded as where an image came from."""
+        return any(
+            self._is_from_registry(namespace, content.descriptor.digest)
+            for content in found.contents
+        )
+
+    def _is_from_registry(self, namespace: str, digest: Digest) -> bool:
         request = content_pb2.InfoRequest(digest=str(digest))
         what = f"content {digest.short}"
         info = _call(self._content.Info, request, _in(namespace), what).info

@@ -98,10 +98,7 @@ class Docker:
             NAMESPACE, SNAPSHOTTER, container.id, container
         )
         found = self._runnable(record, rootfs)
-        origin = any(
-            self.containerd.has_origin(NAMESPACE, c.descriptor.digest)
-            for c in found.contents
-        )
+        origin = self.containerd.has_origin(NAMESPACE, found)
         typed = [record.typed]
         if _is_id(record):
             stored = self.containerd.raw_names_of(NAMESPACE, record.image)
