@@ -3,16 +3,24 @@
 Knows names and defaults, opens one file, and builds nothing.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from enforcer.core.codes import Code
 from enforcer.core.digest import Digest
-from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError, clip
+from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError
+from enforcer.core.strictyaml import (
+    Check,
+    Node,
+    YamlReader,
+    digest,
+    list_of,
+    listed_problems,
+    one_of,
+    plain,
+    shown,
+)
 from enforcer.files import (
     FileError,
     FileMissingError,
@@ -22,7 +30,6 @@ from enforcer.files import (
 
 API_VERSION = "enforcer/v1"
 MAX_SETTINGS_BYTES = 64 * 1024  # a hundred engines
-MAX_PROBLEMS = 50  # listed; the rest is counted
 MAX_DEADLINE_SECONDS = 3  # the gate itself waits four
 LEVELS = ("permissive", "audit", "skip")
 
@@ -157,7 +164,7 @@ def _load(folder: Path) -> dict[str, Any]:
         return {}
     except (FileError, TooLargeError) as error:
         raise SettingsError(error.what, remedy=error.remedy) from error
-    return _Reader(str(path)).document(raw)
+    return _document(str(path), raw)
 
 
 _FIELDS = {
@@ -169,123 +176,50 @@ _FIELDS = {
     "deadlineSeconds": "deadline_seconds",
 }
 
-_Check = Callable[["_Reader", yaml.Node], Any]
-_TAG = "tag:yaml.org,2002:"
+
+def _document(path: str, raw: bytes) -> dict[str, Any]:
+    """Return the members that were given, checked; or raise all problems."""
+    reader = YamlReader(path)
+    try:
+        node = reader.compose(raw)
+    except MalformedError as error:
+        raise SettingsError(error.what, remedy=error.remedy) from error
+    if node is None:
+        reader.problems.append(
+            f'{path}:1: the file is empty; expected "apiVersion: {API_VERSION}" and '
+            "what differs from the defaults"
+        )
+    found = reader.mapping(node, _TOP, required=("apiVersion",)) if node else {}
+    if reader.problems:
+        count = len(reader.problems)
+        listed = listed_problems(reader.problems)
+        raise SettingsError(
+            f"{count} problem{'s' * (count > 1)} in {path}: {listed}",
+            remedy="Mend them all, then `systemctl reload enforcer`.",
+        )
+    return found
 
 
-@dataclass
-class _Reader:
-    """Walks the YAML node tree, which knows lines, and gathers problems."""
-
-    path: str
-    problems: list[str] = field(default_factory=list)
-
-    def document(self, raw: bytes) -> dict[str, Any]:
-        """Return the members that were given, checked; or raise all problems."""
-        try:
-            node = yaml.compose(raw.decode("utf-8"), Loader=yaml.SafeLoader)
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise SettingsError(
-                f"{self.path} is not YAML: {clip(' '.join(str(error).split()))}",
-                remedy="Mend it, or start from the example in README.md.",
-            ) from error
-        if node is None:
-            self.problems.append(
-                f'{self.path}:1: the file is empty; expected "apiVersion: '
-                f'{API_VERSION}" and what differs from the defaults'
-            )
-        found = self.mapping(node, _TOP, required=("apiVersion",)) if node else {}
-        if self.problems:
-            count = len(self.problems)
-            listed = "; ".join(self.problems[:MAX_PROBLEMS])
-            raise SettingsError(
-                f"{count} problem{'s' * (count > 1)} in {self.path}: {listed}",
-                remedy="Mend them all, then `systemctl reload enforcer`.",
-            )
-        return found
-
-    def problem(self, node: yaml.Node, text: str) -> None:
-        """Note a problem and its line."""
-        self.problems.append(f"{self.path}:{node.start_mark.line + 1}: {text}")
-
-    def mapping(
-        self,
-        node: yaml.Node,
-        checks: Mapping[str, _Check],
-        *,
-        required: tuple[str, ...] = (),
-    ) -> dict[str, Any]:
-        """Check a mapping: known keys only, each once, the required ones there."""
-        found: dict[str, Any] = {}
-        if not isinstance(node, yaml.MappingNode) or node.tag != _TAG + "map":
-            self.problem(node, "expected a mapping of keys to values")
-            return found
-        for key, value in node.value:
-            name = _plain(key, "str") or "?"
-            if name not in checks:
-                known = ", ".join(checks)
-                self.problem(key, f'unknown key "{clip(name)}"; known are {known}')
-            elif name in found:
-                self.problem(key, f'"{name}" is there twice')
-            else:
-                found[name] = checks[name](self, value)
-        for name in required:
-            if name not in found:
-                self.problem(node, f'"{name}" is missing')
-        return found
-
-
-def _plain(node: yaml.Node, kind: str) -> str | None:
-    """Return a scalar's text if it is of this kind, and has no tag that says else."""
-    if isinstance(node, yaml.ScalarNode) and node.tag == _TAG + kind:
-        return str(node.value)
-    return None
-
-
-def _shown(node: yaml.Node) -> str:
-    """Quote a scalar; never the text of a list, which aliases may make endless."""
-    is_scalar = isinstance(node, yaml.ScalarNode)
-    return f'"{clip(str(node.value), limit=80)}"' if is_scalar else "a list or mapping"
-
-
-def _one_of(*accepted: str) -> _Check:
-    def check(reader: _Reader, node: yaml.Node) -> str:
-        value = _plain(node, "str")
-        if value not in accepted:
-            shown = _shown(node)
-            reader.problem(node, f"{shown} is not one of {', '.join(accepted)}")
-        return value or ""
-
-    return check
-
-
-def _path(reader: _Reader, node: yaml.Node) -> Path:
-    text = _plain(node, "str") or ""
+def _path(reader: YamlReader, node: Node) -> Path:
+    text = plain(node, "str") or ""
     path = Path(text)
     if not path.is_absolute() or ".." in path.parts or not text.isprintable():
-        reader.problem(node, f"{_shown(node)} is not an absolute path")
+        reader.problem(node, f"{shown(node)} is not an absolute path")
     return path
 
 
-def _seconds(reader: _Reader, node: yaml.Node) -> int:
+def _seconds(reader: YamlReader, node: Node) -> int:
     allowed = [str(n) for n in range(1, MAX_DEADLINE_SECONDS + 1)]
-    text = _plain(node, "int")
+    text = plain(node, "int")
     if text not in allowed:
         reader.problem(node, f"expected one of {', '.join(allowed)} (seconds)")
         return MAX_DEADLINE_SECONDS
     return int(text)
 
 
-def _items(reader: _Reader, node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-        return list(node.value)
-    reader.problem(node, "expected a list")
-    return []
-
-
-def _notation(reader: _Reader, node: yaml.Node) -> NotationSettings:
-    checks: dict[str, _Check] = {
-        "allowLevels": _levels,
+def _notation(reader: YamlReader, node: Node) -> NotationSettings:
+    checks: dict[str, Check] = {
+        "allowLevels": list_of(one_of(*LEVELS)),
         "plugins": _plugins,
         "crlCache": _path,
     }
@@ -295,42 +229,29 @@ def _notation(reader: _Reader, node: yaml.Node) -> NotationSettings:
     )
 
 
-def _plugins(reader: _Reader, node: yaml.Node) -> tuple[PluginSettings, ...]:
-    checks: dict[str, _Check] = {"name": _name, "path": _path, "digest": _digest}
+def _plugins(reader: YamlReader, node: Node) -> tuple[PluginSettings, ...]:
+    checks: dict[str, Check] = {"name": _name, "path": _path, "digest": digest}
     plugins = []
-    for item in _items(reader, node):
+    for item in reader.items(node):
         found = reader.mapping(item, checks, required=tuple(checks))
         if len(found) == len(checks):
             plugins.append(PluginSettings(**found))
     return tuple(plugins)
 
 
-def _name(reader: _Reader, node: yaml.Node) -> str:
-    text = _plain(node, "str")
+def _name(reader: YamlReader, node: Node) -> str:
+    text = plain(node, "str")
     if not text:
-        reader.problem(node, f"{_shown(node)} is not a name")
+        reader.problem(node, f"{shown(node)} is not a name")
     return text or ""
 
 
-def _digest(reader: _Reader, node: yaml.Node) -> Digest:
-    try:
-        return Digest.parse(_plain(node, "str") or "")
-    except MalformedError as error:
-        reader.problem(node, error.what)
-        return Digest.of(b"")
-
-
-def _levels(reader: _Reader, node: yaml.Node) -> tuple[str, ...]:
-    check = _one_of(*LEVELS)
-    return tuple(check(reader, item) for item in _items(reader, node))
-
-
-def _engines(reader: _Reader, node: yaml.Node) -> tuple[EngineSettings, ...]:
-    kind = _one_of("docker", "containerd")
+def _engines(reader: YamlReader, node: Node) -> tuple[EngineSettings, ...]:
+    kind = one_of("docker", "containerd")
     names = {"kind": kind} | dict.fromkeys(("socket", "root", "state"), _path)
     engines: list[EngineSettings] = []
-    dockers: list[tuple[yaml.Node, Path]] = []
-    for item in _items(reader, node):
+    dockers: list[tuple[Node, Path]] = []
+    for item in reader.items(node):
         found = reader.mapping(item, names, required=tuple(names))
         if len(found) == len(names):
             engines.append(EngineSettings(**found))
@@ -343,12 +264,12 @@ def _engines(reader: _Reader, node: yaml.Node) -> tuple[EngineSettings, ...]:
     return tuple(engines)
 
 
-_TOP: dict[str, _Check] = {
-    "apiVersion": _one_of(API_VERSION),
-    "mode": _one_of("enforce", "monitor"),
+_TOP: dict[str, Check] = {
+    "apiVersion": one_of(API_VERSION),
+    "mode": one_of("enforce", "monitor"),
     "notationConfig": _path,
     "notation": _notation,
-    "builds": _one_of("deny", "allow"),
+    "builds": one_of("deny", "allow"),
     "engines": _engines,
     "deadlineSeconds": _seconds,
     "stateDir": _path,

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.core.codes import Code
+from enforcer.core.strictyaml import MAX_PROBLEMS
 from enforcer.files import FileNotTrustedError
 from enforcer.settings import (
     DEFAULT_ENGINES,
-    MAX_PROBLEMS,
     Settings,
     SettingsError,
-    _Reader,
+    _document,
     load_settings,
 )
 
@@ -211,4 +211,4 @@ def test_the_file_must_be_a_file(tmp_path: Path, kind: str) -> None:
 def test_hostile_bytes_are_an_error_of_ours_and_nothing_else(raw: str | bytes) -> None:
     text = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
     with contextlib.suppress(SettingsError):
-        _Reader("f").document(text)
+        _document("f", text)
