@@ -24,6 +24,7 @@ from enforcer.core.subject import (
 from enforcer.ports import (
     AdmissionRequest,
     AuditLog,
+    BreakGlass,
     BuildStep,
     Clock,
     Engines,
@@ -49,9 +50,15 @@ class Admission:
         clock: Clock,
         evidence: EvidenceSource | None = None,
         consult: Consult | None = None,
+        glass: BreakGlass | None = None,
     ) -> None:
         self._weigher = Weigher(
-            rules=rules, cache=cache, clock=clock, evidence=evidence, consult=consult
+            rules=rules,
+            cache=cache,
+            clock=clock,
+            evidence=evidence,
+            consult=consult,
+            glass=glass,
         )
         self._engines = engines
         self._cache = cache

@@ -1,16 +1,23 @@
 """Settings into the objects that judge, for the daemon and for the command line."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enforcer.admission import Admission
 from enforcer.audit.clock import HostClock
 from enforcer.audit.log import FileAuditLog
+from enforcer.ports import PolicyInForce
 from enforcer.settings import Settings
+from enforcer.sources.break_glass import BreakGlassFolder
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.plugins import PluginRunner, TrustedPlugin
 from enforcer.sources.revocation.store import EvidenceStore
-from enforcer.sources.trust_files import NotationFolder
+from enforcer.sources.trust import (
+    KeptPolicy,
+    load_host_policy,
+    load_notation_policy,
+)
 from enforcer.weigher import HostRules
 
 if TYPE_CHECKING:
@@ -21,16 +28,41 @@ if TYPE_CHECKING:
 class Host:
     """Where this host's bytes come from. Nothing is opened until it is asked."""
 
-    policy: NotationFolder
+    policy: KeptPolicy
     cache: DiskCache
 
 
 def assemble(settings: Settings) -> Host:
     """Build the sources that enforcer.yaml names."""
-    return Host(
-        NotationFolder(settings.notation_config),
-        DiskCache(settings.cache_dir),
+    return Host(KeptPolicy(), DiskCache(settings.cache_dir))
+
+
+def load_policy(settings: Settings, *, trusted: bool = True) -> PolicyInForce:
+    """Read the policy that enforcer.yaml names, and its trust stores.
+
+    Without `trusted` it may be anybody's: somebody asks what if.
+
+    Raises:
+        EnforcerError: There is none, or all that is wrong with it.
+    """
+    place = settings.policy_place
+    if settings.notation_config:
+        return load_notation_policy(place, trusted=trusted)
+    return load_host_policy(place, settings.trust_dir, trusted=trusted)
+
+
+def policy_places(settings: Settings) -> tuple[Path, ...]:
+    """Name all that a change of which may change a decision."""
+    return (
+        settings.config_dir / "enforcer.yaml",
+        settings.policy_place,
+        settings.trust_dir,
     )
+
+
+def break_glass(settings: Settings) -> BreakGlassFolder:
+    """Build what knows for which digests root broke the glass."""
+    return BreakGlassFolder(settings.run_dir / "break-glass")
 
 
 def engines(settings: Settings) -> "HostEngines":
@@ -54,6 +86,7 @@ def admission(host: Host, settings: Settings) -> Admission:
         clock=HostClock(),
         evidence=evidence_store(settings),
         consult=plugin_runner(settings).ask,
+        glass=break_glass(settings),
     )
 
 
@@ -87,7 +120,7 @@ def host_rules(settings: Settings) -> HostRules:
 
 def laxities(settings: Settings) -> tuple[str, ...]:
     """Name everything that makes this host laxer than it could be."""
-    found = []
+    found = [f"broken glass: {glass}" for glass in break_glass(settings).all()]
     if settings.mode == "monitor":
         found.append("mode: monitor - nothing is refused, denials are only recorded")
     if settings.builds == "allow":
@@ -95,4 +128,7 @@ def laxities(settings: Settings) -> tuple[str, ...]:
     if settings.notation.allow_levels:
         levels = ", ".join(settings.notation.allow_levels)
         found.append(f"notation.allowLevels: {levels} - weaker statements count")
+    unread = settings.config_dir / "policy.d"
+    if settings.notation_config and unread.exists():
+        found.append(f"{unread} is not read: notationConfig names another policy")
     return tuple(found)

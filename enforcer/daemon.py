@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,11 +31,25 @@ from enforcer.api.sockets import (
     inherited_sockets,
     splice_to,
 )
-from enforcer.assembly import admission, assemble, host_rules, laxities
+from enforcer.assembly import (
+    admission,
+    assemble,
+    host_rules,
+    laxities,
+    load_policy,
+    policy_places,
+)
+from enforcer.audit.clock import HostClock
 from enforcer.core.errors import EnforcerError
+from enforcer.core.host_policy import HostPolicy
 from enforcer.files import locked, make_folder
+from enforcer.ports import PolicyInForce
 from enforcer.settings import Settings, load_settings
+from enforcer.sources.trust import Fingerprint, fingerprint
 
+# A change is in force within a second: it is seen at a look, and put in force at the
+# next one if nobody went on writing in between.
+LOOK_SECONDS = 0.25
 GRACE_SECONDS = 4.0  # for what is being judged when we are told to stop
 GROUP = "enforcer"
 
@@ -78,6 +93,8 @@ class Daemon:
         self._admission = admission(self._host, settings)
         self._judge = Judge(self._admission, deadline_seconds=settings.deadline_seconds)
         self._problem = ""
+        self._reloading = threading.Lock()
+        self._seen: Fingerprint = ()
         self._started = time.monotonic()
         self._stopping = asyncio.Event()
 
@@ -97,13 +114,14 @@ class Daemon:
         await self._start_grpc({"verify": verifier, "admin": admin})
         for door in doors:
             await door.start()
-        watchdog = asyncio.create_task(self._watchdog())
+        tasks = [asyncio.create_task(t) for t in (self._watchdog(), self._watch())]
         notify("READY=1", f"STATUS={self._summary()}")
         log.info("serving", run_dir=str(self._settings.run_dir), status=self._summary())
         await self._stopping.wait()
         notify("STOPPING=1")
         log.info("stopping")
-        watchdog.cancel()
+        for task in tasks:
+            task.cancel()
         for door in doors:
             door.stop()
         await asyncio.gather(
@@ -119,9 +137,14 @@ class Daemon:
         Raises:
             EnforcerError: What is wrong; what was in force stays in force.
         """
+        with self._reloading:
+            self._seen = self._look()  # before reading: what changes then is seen next
+            return self._reload()
+
+    def _reload(self) -> str:
         try:
             settings = self._reread()
-            force = self._host.policy.reload()
+            force = self._host.policy.reload(lambda: load_policy(settings))
         except EnforcerError as error:
             self._problem = str(error)
             log.error("reload failed, the old policy stays", reason=self._problem)
@@ -129,8 +152,8 @@ class Daemon:
         self._problem = ""
         self._settings = settings
         self._admission.replace_rules(host_rules(settings))
-        for warning in force.policy.warnings:
-            log.warning("policy", note=warning)
+        for note in self._policy_notices(force):
+            log.warning("policy", note=note)
         log.info("policy in force", digest=str(force.policy.digest))
         return str(force.policy.digest)
 
@@ -144,19 +167,40 @@ class Daemon:
                 for found in force.stores.stores.values()
                 if isinstance(found, EnforcerError)
             ]
-            warnings: tuple[str, ...] = (*force.policy.warnings, *unusable)
+            warnings: tuple[str, ...] = (*self._policy_notices(force), *unusable)
         except EnforcerError as error:
             digest, warnings = "", ()
             self._problem = self._problem or str(error)
         return HostStatus(
             version=__version__,
             mode=self._settings.mode,
-            policy_path=str(self._settings.notation_config or ""),
+            policy_path=str(self._settings.policy_place),
             policy_digest=digest,
             policy_problem=self._problem,
             notices=(*laxities(self._settings), *warnings),
             uptime_seconds=int(time.monotonic() - self._started),
         )
+
+    def _policy_notices(self, force: PolicyInForce) -> tuple[str, ...]:
+        policy = force.policy
+        now = HostClock().now()
+        ends = policy.notices(now) if isinstance(policy, HostPolicy) else ()
+        return (*policy.warnings, *ends)
+
+    def _look(self) -> Fingerprint:
+        return fingerprint(policy_places(self._settings))
+
+    async def _watch(self) -> None:
+        """Put a changed policy in force by itself; half of a write is not one."""
+        last = self._seen
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            found = await asyncio.to_thread(self._look)
+            if found == last and found != self._seen:
+                with contextlib.suppress(EnforcerError):  # noted, and shown in status
+                    await asyncio.to_thread(self.reload)
+                notify(f"STATUS={self._summary()}")
+            last = found
 
     def _summary(self) -> str:
         return self._problem or f"mode {self._settings.mode}, policy in force"

@@ -14,6 +14,7 @@ from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.evidence import Evidence
+from enforcer.core.host_policy import HostPolicy
 from enforcer.core.policy import TrustPolicy
 from enforcer.core.record import DecisionRecord
 from enforcer.core.revocation_chain import AuthenticatedChain
@@ -38,6 +39,12 @@ class AuditError(EnforcerError):
     """A decision could not be recorded."""
 
     default_code = Code.AUDIT_UNAVAILABLE
+
+
+class PolicyMissingError(EnforcerError):
+    """There is no policy, so nothing is trusted."""
+
+    default_code = Code.POLICY_MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +122,25 @@ class EvidenceSource(Protocol):
     def load(self, chains: Sequence[AuthenticatedChain], at: datetime) -> Evidence:
         """Return the evidence about these chains; what is lost is not at hand."""
 
+    def time_floor(self) -> datetime | None:
+        """Return the newest time this host has proof of, or None without any.
+
+        It may only ever deny, unless the policy says `expiry: floor`.
+        """
+
+
+class BreakGlass(Protocol):
+    """For which content root said: start it all the same, now."""
+
+    def broken_for(self, digests: Collection[Digest]) -> str | None:
+        """Return root's reason for one of these digests, or None. Never raises."""
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyInForce:
     """A policy with the trust stores it names, loaded together."""
 
-    policy: TrustPolicy
+    policy: TrustPolicy | HostPolicy
     stores: TrustStores
 
 

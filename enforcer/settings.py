@@ -96,6 +96,7 @@ class Settings:
     log_dir: Path
     mode: str = "enforce"
     notation_config: Path | None = None
+    policy_dir: Path | None = None
     notation: NotationSettings = NotationSettings()
     builds: str = "deny"
     engines: tuple[EngineSettings, ...] = ()
@@ -105,6 +106,11 @@ class Settings:
     def cache_dir(self) -> Path:
         """Where the signature cache lives."""
         return self.state_dir / "cache"
+
+    @property
+    def policy_place(self) -> Path:
+        """Where the policy is: Notation's folder, or the host policy's."""
+        return self.notation_config or self.policy_dir or self.config_dir / "policy.d"
 
     @property
     def trust_dir(self) -> Path:
@@ -170,6 +176,7 @@ def _load(folder: Path) -> dict[str, Any]:
 _FIELDS = {
     "mode": "mode",
     "notationConfig": "notation_config",
+    "policyDir": "policy_dir",
     "notation": "notation",
     "builds": "builds",
     "engines": "engines",
@@ -190,6 +197,8 @@ def _document(path: str, raw: bytes) -> dict[str, Any]:
             "what differs from the defaults"
         )
     found = reader.mapping(node, _TOP, required=("apiVersion",)) if node else {}
+    if node and "notationConfig" in found and "policyDir" in found:
+        reader.problem(node, "notationConfig and policyDir: one host has one policy")
     if reader.problems:
         count = len(reader.problems)
         listed = listed_problems(reader.problems)
@@ -268,6 +277,7 @@ _TOP: dict[str, Check] = {
     "apiVersion": one_of(API_VERSION),
     "mode": one_of("enforce", "monitor"),
     "notationConfig": _path,
+    "policyDir": _path,
     "notation": _notation,
     "builds": one_of("deny", "allow"),
     "engines": _engines,

@@ -4,7 +4,7 @@ import argparse
 import sys
 from datetime import datetime
 
-from enforcer.assembly import evidence_store
+from enforcer.assembly import evidence_store, load_policy
 from enforcer.audit.clock import HostClock
 from enforcer.cli.main import DONE, REFUSED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
@@ -15,7 +15,6 @@ from enforcer.core.revocation_chain import AuthenticatedChain, authenticated_cha
 from enforcer.ports import PolicyInForce
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import open_layout
-from enforcer.sources.trust_files import load_policy
 from enforcer.weigher import MAX_SIGNATURES
 
 
@@ -77,7 +76,7 @@ def _sync(arguments: argparse.Namespace) -> int:
 
     settings = settings_of(arguments)
     at = HostClock().now()
-    force = load_policy(settings.notation_config)
+    force = load_policy(settings)
     chains = cached_chains(DiskCache(settings.cache_dir), force, at)
     done = sync(evidence_store(settings), chains, at)
     tell_problems(done.gathered)
@@ -102,7 +101,7 @@ def cached_chains(
         if content is None:
             continue
         about = (content.descriptor,)
-        for statement in force.policy.statements:
+        for statement in force.policy.trusts:
             trusted = force.stores.fingerprints(statement.trust_stores)
             signatures, _ = cache.signatures_about(
                 about, trusted=trusted, limit=MAX_SIGNATURES

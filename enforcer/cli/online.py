@@ -24,6 +24,10 @@ class OnlineEvidence:
         tell_problems(found)
         return known.merged(found.evidence)
 
+    def time_floor(self) -> datetime | None:
+        """Return the newest time this host has proof of."""
+        return self._store.time_floor()
+
 
 def tell_problems(found: Gathered) -> None:
     """Print who did not answer, and why."""

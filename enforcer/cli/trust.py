@@ -16,7 +16,7 @@ from enforcer.core.signing import generate_test_chain
 from enforcer.core.truststore import MAX_STORE_FILE_BYTES, parse_store_file
 from enforcer.files import FileError, make_folder, read_file, write_file
 from enforcer.settings import Settings
-from enforcer.sources.trust_files import read_store
+from enforcer.sources.trust import read_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

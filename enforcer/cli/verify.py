@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from enforcer.assembly import evidence_store, host_rules, plugin_runner
+from enforcer.assembly import evidence_store, host_rules, load_policy, plugin_runner
 from enforcer.audit.clock import FixedClock, HostClock
 from enforcer.cli.main import UsageError, status_of
 from enforcer.cli.output import coloured, is_json, print_json, settings_of
@@ -24,7 +24,6 @@ from enforcer.settings import LEVELS, Settings
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.carried import CarriedSignatures
 from enforcer.sources.plugins import PluginRunner, find_plugins
-from enforcer.sources.trust_files import load_policy
 from enforcer.weigher import MAX_SIGNATURES, Weigher, denial
 
 _MARKS = {
@@ -45,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="count the host's cached signatures for a layout or archive, too",
     )
     what_if = parser.add_argument_group("what if (releases nothing)")
-    what_if.add_argument("--notation-config", type=Path, metavar="DIR")
+    policies = what_if.add_mutually_exclusive_group()
+    policies.add_argument("--notation-config", type=Path, metavar="DIR")
+    policies.add_argument("--policy", type=Path, metavar="FILE/DIR")
     what_if.add_argument("--at", type=_time, metavar="TIME", help="RFC 3339")
     what_if.add_argument(
         "-m",
@@ -76,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
             # somebody asks about their own policy
             notation=replace(settings.notation, allow_levels=LEVELS),
         )
+    if arguments.policy:
+        settings = replace(settings, notation_config=None, policy_dir=arguments.policy)
     with open_target(arguments.target, settings) as target:
         record = _judge(target, settings, arguments)
     if is_json(arguments):
@@ -89,9 +92,8 @@ def _judge(
     target: Target, settings: Settings, arguments: argparse.Namespace
 ) -> DecisionRecord:
     started = time.perf_counter()
-    force = load_policy(
-        settings.notation_config, trusted=arguments.notation_config is None
-    )
+    own = arguments.notation_config or arguments.policy
+    force = load_policy(settings, trusted=not own)
     names = _names(target, arguments)
     cache = _signatures(target, settings, arguments)
     subject = _subject(target, names, cache)
@@ -183,6 +185,7 @@ def _subject(
 def _is_what_if(arguments: argparse.Namespace) -> bool:
     return bool(
         arguments.notation_config
+        or arguments.policy
         or arguments.at
         or arguments.scope
         or arguments.user_metadata

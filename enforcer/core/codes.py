@@ -26,6 +26,12 @@ class Code(StrEnum):
     CERTIFICATE_REVOKED = "ENF-1014"
     EVIDENCE_STALE = "ENF-1015"
     EVIDENCE_LOST = "ENF-1016"
+    REQUIREMENT_UNMET = "ENF-1017"
+    CONDITION_UNMET = "ENF-1018"
+    DENY_LISTED = "ENF-1019"
+    EXEMPT = "ENF-1020"
+    BREAK_GLASS = "ENF-1021"
+    TIME_UNKNOWN = "ENF-1022"
 
     NO_RECORD = "ENF-1101"
     NO_IMAGE = "ENF-1102"
@@ -124,6 +130,35 @@ PAGES: dict[Code, tuple[str, str]] = {
         'no more. What was lost may have said "revoked", so this denies.',
         "Run `enforcer cache sync`. If what was lost cannot be had again, root resets "
         "what was seen with `enforcer floors reset`.",
+    ),
+    Code.REQUIREMENT_UNMET: (
+        "The image is validly signed, but not by everybody that the policy asks for "
+        "under this name.",
+        "Have those who are missing sign it, too; `enforcer policy show` names the "
+        "statement and what it requires. No key counts twice.",
+    ),
+    Code.CONDITION_UNMET: (
+        "The signer is meant, but the policy asks more of this signer: a fresher "
+        "signature, a pinned certificate or key, or another algorithm.",
+        "Sign the image again as the message asks, or change the signer's conditions.",
+    ),
+    Code.DENY_LISTED: (
+        "The policy's deny list names this image, signature or key. Nothing overrides "
+        "that: no signature, no exemption, no break-glass.",
+        "Do not run it. Root removes the entry from `deny` if it is wrong.",
+    ),
+    Code.EXEMPT: (
+        "The image was not judged: the policy exempts this very digest for a time.",
+        "Have it signed before the exemption ends.",
+    ),
+    Code.BREAK_GLASS: (
+        "The image was not judged: root broke the glass for this very digest.",
+        "It ends by itself, at the latest with the next boot. Have the image signed.",
+    ),
+    Code.TIME_UNKNOWN: (
+        "The policy judges by the newest time this host has proof of (`expiry: "
+        "floor`), and there is none yet.",
+        "Run `enforcer cache sync`, or bring revocation evidence to this host.",
     ),
     Code.NOT_SUPPORTED: (
         "The signature needs something of the specification that this version "

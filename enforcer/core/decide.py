@@ -36,7 +36,7 @@ def decide(
     name is called in a policy.
     """
     skipped = statement is not None and statement.level.is_skip
-    accepted = next((report for report in reports if _counts(report, statement)), None)
+    accepted = next((report for report in reports if counts(report, statement)), None)
     allowed = statement is not None and (skipped or accepted is not None)  # the door
     if skipped:
         code = Code.SKIPPED
@@ -45,7 +45,7 @@ def decide(
         code, message = Code.ALLOWED, _accepted(name, accepted)
     else:
         code, message = (
-            (Code.NO_STATEMENT, _uncovered(name, digest_text, scope))
+            (Code.NO_STATEMENT, uncovered(name, digest_text, scope))
             if statement is None
             else _denied(name, digest_text, reports, more=more)
         )
@@ -58,7 +58,7 @@ def decide(
     )
 
 
-def _counts(report: SignatureReport, statement: Statement | None) -> bool:
+def counts(report: SignatureReport, statement: Statement | None) -> bool:
     """Whether a report is of a signature that satisfies the statement.
 
     Asks again what the verifier should have made sure of: a check nobody ran, or ran
@@ -84,7 +84,8 @@ def _accepted(name: str, report: SignatureReport) -> str:
     return f'{name} is signed by "{report.signer}"'
 
 
-def _uncovered(name: str, digest_text: str, scope: str) -> str:
+def uncovered(name: str, digest_text: str, scope: str) -> str:
+    """Say that no statement is about an image; `scope` is what a policy calls it."""
     called = f"{scope} or *" if scope else "*"
     return (
         f"no statement of the trust policy covers {name} ({digest_text}): none has the "
@@ -105,16 +106,13 @@ def _denied(
             f"{len(reports)} that were looked at is good enough"
         )
     if not reports:
-        return Code.UNSIGNED, (
-            f"{name} is not signed: no signature about {digest_text} is known on this "
-            "host"
-        )
+        return Code.UNSIGNED, unsigned(name, digest_text)
     return _best_problem(name, reports)
 
 
 def _best_problem(name: str, reports: Sequence[SignatureReport]) -> tuple[Code, str]:
     """Say what is wrong with the signature that got furthest; the first of several."""
-    best = max(reports, key=_progress)
+    best = max(reports, key=progress)
     problem = best.first_problem
     others = len(reports) - 1
     tail = f" ({others} more that do not count either)" if others else ""
@@ -122,15 +120,23 @@ def _best_problem(name: str, reports: Sequence[SignatureReport]) -> tuple[Code, 
         return Code.INTERNAL, f"{name} has a signature that was not checked fully{tail}"
     return (
         problem.code,
-        f"{name} is refused: {_sentence(problem.check, problem.because)}{tail}",
+        f"{name} is refused: {sentence(problem.check, problem.because)}{tail}",
     )
 
 
-def _sentence(check: Check, because: str) -> str:
+def unsigned(name: str, digest_text: str) -> str:
+    """Say that there is no signature at all."""
+    return (
+        f"{name} is not signed: no signature about {digest_text} is known on this host"
+    )
+
+
+def sentence(check: Check, because: str) -> str:
+    """Put a finding into a sentence about its signature."""
     return because if because.startswith("signed by") else f"{check} check: {because}"
 
 
-def _progress(report: SignatureReport) -> int:
+def progress(report: SignatureReport) -> int:
     """How many checks did not block, counted up to the first that does."""
     blocking = [finding.blocks for finding in report.findings]
     return blocking.index(True) if True in blocking else len(blocking)

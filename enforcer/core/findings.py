@@ -66,12 +66,20 @@ class SignatureReport:
     `signer` is the leaf certificate's subject as RFC 4514 text, escaped for
     display, or "" where no certificate could be read. It is only a claim
     unless the authenticity finding passed.
+
+    Attributes:
+        key: The sha256 of the leaf's SubjectPublicKeyInfo, where integrity holds.
+        signed: The sha256 of what is signed: the same for every wrapper around it.
+        vouches_for: The signers of the host policy that it counts for.
     """
 
     digest: Digest
     format: str
     signer: str
     findings: tuple[Finding, ...]
+    key: Digest | None = None
+    signed: Digest | None = None
+    vouches_for: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:

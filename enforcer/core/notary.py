@@ -164,6 +164,9 @@ def ask_authenticity(question: Question) -> Outcome:
     type_ = _STORE_TYPES[question.opened.envelope.attributes.scheme]
     names = [name for name in question.statement.trust_stores if name.type is type_]
     signed_by = f'signed by "{question.opened.signer}"'
+    denied = _denied(question)
+    if denied is not None:
+        return failed(Code.DENY_LISTED, f"{signed_by}, {denied}")
     if not names:
         return failed(
             Code.WRONG_SIGNER,
@@ -186,7 +189,18 @@ def ask_authenticity(question: Question) -> Outcome:
         return failed(error.code, error.what)
     if problem is not None:
         return failed(Code.WRONG_SIGNER, f"{signed_by}, {problem}")
+    unmet = question.statement.conditions.signer_problem(
+        question.opened.chain, question.opened.envelope.attributes.algorithm
+    )
+    if unmet is not None:
+        return failed(Code.CONDITION_UNMET, f"{signed_by}, {unmet}")
     return passed(signed_by)
+
+
+def _denied(question: Question) -> str | None:
+    opened = question.opened
+    denied = question.statement.conditions.denied
+    return denied.problem(opened.chain, opened.envelope.signing_input)
 
 
 def _identity_problem(question: Question) -> str | None:

@@ -85,6 +85,9 @@ def _signature(report: SignatureReport) -> dict[str, Json]:
         "digest": str(report.digest),
         "format": report.format,
         "signer": report.signer,
+        "key": str(report.key or ""),
+        "signed": str(report.signed or ""),
+        "vouchesFor": list(report.vouches_for),
         "checks": [
             {
                 "name": str(finding.check),

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from enforcer.core.conditions import NO_CONDITIONS, Conditions
 from enforcer.core.digest import Digest
 from enforcer.core.errors import MalformedError, clip
 from enforcer.core.identity import Identity
@@ -58,6 +59,7 @@ class Statement:
     verify_timestamp: VerifyTimestamp
     trust_stores: tuple[StoreName, ...]
     identities: tuple[Identity, ...]
+    conditions: Conditions = NO_CONDITIONS
 
     def __post_init__(self) -> None:
         trusts = bool(self.trust_stores), bool(self.identities)
@@ -77,6 +79,11 @@ class TrustPolicy:
     statements: tuple[Statement, ...]
     digest: Digest
     warnings: tuple[str, ...] = ()
+
+    @property
+    def trusts(self) -> tuple[Statement, ...]:
+        """All that a signature may be judged by."""
+        return self.statements
 
     def statement_for(self, repository: str) -> Statement | None:
         """Return the statement that covers a repository, or None.

@@ -90,6 +90,19 @@ class Subject:
     config: Digest | None = None
     chain_id: Digest | None = None
 
+    @property
+    def content_digests(self) -> frozenset[Digest]:
+        """What names exactly this content: manifests, indexes, the configuration."""
+        listed = {self.index, self.manifest, self.config}
+        listed |= {target.digest for target in self.targets}
+        return frozenset(digest for digest in listed if digest is not None)
+
+    @property
+    def all_digests(self) -> frozenset[Digest]:
+        """The same, and the root file system, which other images may share."""
+        root = {self.chain_id} if self.chain_id else set()
+        return self.content_digests | root
+
 
 def artifact_subject(
     shown: str, names: tuple[ImageName, ...], content: Content

@@ -31,14 +31,32 @@ def ask_expiry(question: Question) -> Outcome:
     if expiry is None:
         return passed("the signature does not expire")
     shown = format_rfc3339(expiry)
+    by_proof = question.statement.conditions.authentic_expiry
+    at = _authentic_time(question) if by_proof else question.at
+    if at is None:
+        return inconclusive(
+            Code.TIMESTAMP_INVALID,
+            f"the signature expires at {shown}, the policy compares that with the "
+            "proven signing time, and there is none",
+        )
     # TP321, SS375: expired from that very moment on
-    if question.at >= expiry:
+    if at >= expiry:
         return failed(Code.SIGNATURE_EXPIRED, f"the signature expired at {shown}")
     return passed(f"the signature expires at {shown}")
 
 
 def ask_timestamp(question: Question) -> Outcome:
-    """Was every certificate valid when the signature is known to have existed?"""
+    """Was every certificate valid when the signature is known to have existed?
+
+    And is it as young as the policy asks, by an algorithm that still counted then?
+    """
+    outcome = _valid_then(question)
+    if outcome.result is not Result.PASSED:
+        return outcome
+    return _too_old(question) or _outlived(question) or outcome
+
+
+def _valid_then(question: Question) -> Outcome:
     chain = question.opened.chain
     # H12: a signing authority's time is authentic; a countersignature is not read.
     authentic = question.opened.envelope.attributes.authentic_signing_time
@@ -53,6 +71,53 @@ def ask_timestamp(question: Question) -> Outcome:
     return passed(f"every certificate is valid at {format_rfc3339(at)}")
 
 
+def _too_old(question: Question) -> Outcome | None:
+    """Answer where the signature is older than its signer's may be.
+
+    The older of two times counts: the authentic one, because the other is only
+    claimed; and the claimed one, because anybody can have an old signature
+    countersigned anew.
+    """
+    within = question.statement.conditions.signed_within
+    if within is None:
+        return None
+    authentic = _authentic_time(question)
+    if authentic is None:
+        return failed(
+            Code.CONDITION_UNMET,
+            f"it must be signed within {within.days} days by authentic time, and there "
+            "is no such time",
+        )
+    claimed = question.opened.envelope.attributes.signing_time or authentic
+    signed = min(authentic, claimed)
+    if question.at - signed <= within:
+        return None
+    return failed(
+        Code.CONDITION_UNMET,
+        f"it was signed at {format_rfc3339(signed)}, more than {within.days} days ago",
+    )
+
+
+def _outlived(question: Question) -> Outcome | None:
+    """Answer where the algorithm did not count any more when this was signed.
+
+    Only a countersignature proves that: a time inside the signature is as good as the
+    algorithm is.
+    """
+    algorithm = question.opened.envelope.attributes.algorithm
+    ends = question.statement.conditions.algorithms.get(algorithm)
+    if ends is None:
+        return None
+    time = countersigned(question)
+    if (question.at if time is None else time.not_after) <= ends:
+        return None
+    return failed(
+        Code.CONDITION_UNMET,
+        f"{algorithm} counts only for what is proven to be signed until "
+        f"{format_rfc3339(ends)}",
+    )
+
+
 def ask_revocation(question: Question) -> Outcome:
     """Is no certificate below the root revoked?"""
     said = question.plugin.results().get(REVOCATION) if question.plugin else None
@@ -60,13 +125,20 @@ def ask_revocation(question: Question) -> Outcome:
         answer = passed if said.success else partial(failed, Code.PLUGIN_FAILED)
         return answer(f"the verification plug-in says: {said.reason}")
     certificates = question.opened.chain.certificates
-    outcome = judge_chain_revocation(certificates, question.evidence, question.at)
+    rules = question.statement.conditions.revocation
+    outcome = judge_chain_revocation(
+        certificates, question.evidence, question.at, rules=rules
+    )
     # TP580: what is revoked from some day on spares what was signed before it. The
     # time is looked for only where it can matter: it may cost a countersignature.
     if outcome.result is Result.FAILED:
         authentic = _authentic_time(question)
         outcome = judge_chain_revocation(
-            certificates, question.evidence, question.at, authentic_time=authentic
+            certificates,
+            question.evidence,
+            question.at,
+            authentic_time=authentic,
+            rules=rules,
         )
     return outcome
 
@@ -74,13 +146,17 @@ def ask_revocation(question: Question) -> Outcome:
 def ask_metadata(question: Question) -> Outcome:
     """Did the signer sign all user metadata that is asked for?"""
     signed = question.opened.payload.annotations
-    for name, value in question.user_metadata.items():
+    asked = (
+        *question.statement.conditions.user_metadata.items(),
+        *question.user_metadata.items(),
+    )
+    for name, value in asked:
         if signed.get(name) != value:
             shown = clip(f"{name}={value}")
             return failed(
                 Code.METADATA_MISSING, f'the signature lacks user metadata "{shown}"'
             )
-    if not question.user_metadata:
+    if not asked:
         return passed("no user metadata was asked for")
     return passed("all user metadata asked for is signed")
 
@@ -177,8 +253,15 @@ def _tsa_revocation(question: Question, time: TimeRange) -> Outcome | None:
 
     Part of this check whatever the policy says about revocation (TP389, TP515).
     """
+    conditions = question.statement.conditions
+    denied = conditions.denied.problem(time.chain)
+    if denied is not None:
+        return failed(Code.DENY_LISTED, f"countersigned by a TSA {denied}")
     outcome = judge_chain_revocation(
-        time.chain.certificates, question.evidence, question.at
+        time.chain.certificates,
+        question.evidence,
+        question.at,
+        rules=conditions.revocation,
     )
     if outcome.result is Result.PASSED:
         return None

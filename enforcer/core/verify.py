@@ -5,7 +5,7 @@ work outside. Whatever is wrong with a signature becomes a finding, not an excep
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -15,7 +15,7 @@ from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.envelope.untrusted import EnvelopeFormat
 from enforcer.core.errors import EnforcerError, clip
-from enforcer.core.evidence import NO_EVIDENCE, Evidence
+from enforcer.core.evidence import NO_EVIDENCE, Evidence, key_digest
 from enforcer.core.findings import Action, Check, Finding, Result, SignatureReport
 from enforcer.core.identity import subject_text
 from enforcer.core.notary import (
@@ -70,6 +70,19 @@ class StoredSignature:
     envelope: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ReadSignature:
+    """A signature whose integrity check is made; `opened` is None where it failed.
+
+    Only `read_signature` makes one. `signer` is a claim.
+    """
+
+    stored: StoredSignature
+    signer: str
+    integrity: Outcome
+    opened: Opened | None
+
+
 def verify_signature(
     signature: StoredSignature,
     subjects: Sequence[Descriptor],
@@ -82,15 +95,54 @@ def verify_signature(
 ) -> SignatureReport:
     """Return a finding for every check of one signature.
 
-    The signature may be about any one of `subjects`; `at` is aware. `evidence` is all
-    there is about revocation: what is not in it was never fetched. `consult` runs a
-    verification plug-in, for a signature whose chain is trusted. Under level
-    skip nothing is verified, and the report never counts as an accepted one.
+    The signature may be about any one of `subjects`. Under level skip nothing is
+    verified, and the report never counts as an accepted one. The rest is as for
+    `verify_read`.
     """
     if statement.level.is_skip:
         return _report(signature, "", _skipped())
-    signer, integrity, opened = _open(signature, subjects)
-    findings = [_finding(Check.INTEGRITY, Action.ENFORCE, integrity)]
+    read = read_signature(signature, subjects)
+    return verify_read(read, statement, stores, at, user_metadata, evidence, consult)
+
+
+def read_signature(
+    signature: StoredSignature, subjects: Sequence[Descriptor]
+) -> ReadSignature:
+    """Check integrity, which no policy has a say in: once for all who may be asked.
+
+    The signature may be about any one of `subjects`.
+    """
+    signer = ""
+    try:
+        envelope, chain = read_envelope(signature.media_type, signature.envelope)
+        signer = subject_text(chain.leaf.subject)
+        opened = open_signature(envelope, chain, subjects)
+    except RefusedError as error:
+        refused = Outcome(error.result, error.code, error.what)
+        return ReadSignature(signature, signer, refused, None)
+    except EnforcerError as error:
+        return ReadSignature(signature, signer, failed(error.code, error.what), None)
+    integrity = passed(f"signed {opened.payload.target.digest.short}")
+    return ReadSignature(signature, signer, integrity, opened)
+
+
+def verify_read(
+    read: ReadSignature,
+    statement: Statement,
+    stores: TrustStores,
+    at: datetime,
+    user_metadata: Mapping[str, str] = _NO_METADATA,
+    evidence: Evidence = NO_EVIDENCE,
+    consult: Consult | None = None,
+) -> SignatureReport:
+    """Return a finding for every check, by what one statement that verifies says.
+
+    `at` is aware. `evidence` is all there is about revocation: what is not in it was
+    never fetched. `consult` runs a verification plug-in, for a signature whose chain
+    is trusted.
+    """
+    opened = read.opened
+    findings = [_finding(Check.INTEGRITY, Action.ENFORCE, read.integrity)]
     plugin = _consultation(opened, statement, consult) if opened else None
     for check, ask in _QUESTIONS:
         action = statement.level.action(check)
@@ -109,7 +161,7 @@ def verify_signature(
                 Action.ENFORCE
             )  # PL504: a demanded plug-in is needed at every level
         findings.append(_finding(check, action, outcome))
-    return _report(signature, signer, tuple(findings))
+    return _report(read.stored, read.signer, tuple(findings), opened)
 
 
 def _consultation(
@@ -140,22 +192,6 @@ def _consultation(
     return Consultation(consult, opened.demand, capable, question)
 
 
-def _open(
-    signature: StoredSignature, subjects: Sequence[Descriptor]
-) -> tuple[str, Outcome, Opened | None]:
-    """Answer the integrity check; the signer's name is a claim where it failed."""
-    signer = ""
-    try:
-        envelope, chain = read_envelope(signature.media_type, signature.envelope)
-        signer = subject_text(chain.leaf.subject)
-        opened = open_signature(envelope, chain, subjects)
-    except RefusedError as error:
-        return signer, Outcome(error.result, error.code, error.what), None
-    except EnforcerError as error:
-        return signer, failed(error.code, error.what), None
-    return signer, passed(f"signed {opened.payload.target.digest.short}"), opened
-
-
 def _skipped() -> tuple[Finding, ...]:
     """Every check not run; integrity blocks, so that nobody counts this report."""
     outcome = Outcome(Result.NOT_RUN, Code.SKIPPED, "the policy skips verification")
@@ -168,8 +204,15 @@ def _finding(check: Check, action: Action, outcome: Outcome) -> Finding:
 
 
 def _report(
-    signature: StoredSignature, signer: str, findings: tuple[Finding, ...]
+    signature: StoredSignature,
+    signer: str,
+    findings: tuple[Finding, ...],
+    opened: Opened | None = None,
 ) -> SignatureReport:
     known = EnvelopeFormat.of(signature.media_type)
     format_ = known or clip(signature.media_type, limit=80)
-    return SignatureReport(signature.digest, str(format_), signer, findings)
+    report = SignatureReport(signature.digest, str(format_), signer, findings)
+    if opened is None:
+        return report
+    key = key_digest(opened.chain.leaf)
+    return replace(report, key=key, signed=Digest.of(opened.envelope.signing_input))

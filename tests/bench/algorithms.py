@@ -142,7 +142,7 @@ def _verifications() -> dict[str, Probe]:
 
 
 def _verify(stored: StoredSignature, force: PolicyInForce) -> None:
-    statement = force.policy.statements[0]
+    statement = force.policy.trusts[0]
     report = verify_signature(stored, (IMAGE,), statement, force.stores, NOW)
     if not report.accepted:
         raise RuntimeError(f"not accepted: {report.first_problem}")

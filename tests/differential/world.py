@@ -22,7 +22,7 @@ from enforcer.core.subject import ImageName, artifact_subject
 from enforcer.files import FileMissingError
 from enforcer.sources.carried import CarriedSignatures
 from enforcer.sources.layout import Layout
-from enforcer.sources.trust_files import load_policy
+from enforcer.sources.trust import load_notation_policy
 from enforcer.weigher import HostRules, Weigher
 from tests.asn1 import generalized
 from tests.differential.signers import every_extension, every_key
@@ -103,7 +103,7 @@ class World:
                 "time", scopes=[STAMPED], stores=(*STORES, "tsa:t"), identities=ACME
             ),
         )
-        self._force = load_policy(self.notation.config, trusted=False)
+        self._force = load_notation_policy(self.notation.config, trusted=False)
 
     @cached_property
     def image(self) -> Files:

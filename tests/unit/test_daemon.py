@@ -114,7 +114,7 @@ def test_hangup_reloads_and_says_so(systemd: Systemd) -> None:
     daemon.send_signal(signal.SIGHUP)
 
     assert b"MONOTONIC_USEC=" in systemd.hears(b"RELOADING=1")
-    assert b"no trust policy" in systemd.hears(b"READY=1")
+    assert b"there is no policy in" in systemd.hears(b"READY=1")
 
 
 def test_a_second_daemon_on_the_same_sockets_refuses_to_start(

@@ -93,6 +93,21 @@ class Floors:
             tables = ("evidence_floors", "revocations")
             return Counts(*(_count(database, table) for table in tables))
 
+    def newest(self) -> datetime | None:
+        """Return the newest time an issuer vouched for, of all that was ever seen.
+
+        Raises:
+            FloorsError: It cannot be read, or an earlier memory was lost.
+        """
+        if not self._is_there():
+            return None
+        with self._open(writable=False) as database:
+            self._require_same(database)
+            if _name_of(database) is None:
+                return None
+            rows = database.execute("SELECT this_update FROM evidence_floors")
+            return max((_time(row[0]) for row in rows), default=None)
+
     def remember(self, memory: Memory) -> None:
         """Keep what is new or denies more than what is kept; nothing is taken back.
 

@@ -70,6 +70,14 @@ class EvidenceStore:
             return evidence
         return evidence.remembering(self._floors.memory(seen, certificates))
 
+    def time_floor(self) -> datetime | None:
+        """Return the newest time this host has proof of; see `ports`.
+
+        Raises:
+            FloorsError: What was seen before cannot be read, or is lost.
+        """
+        return self._floors.newest()
+
     def add(
         self, chains: Sequence[AuthenticatedChain], gathered: Evidence, at: datetime
     ) -> int:

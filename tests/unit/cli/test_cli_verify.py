@@ -62,7 +62,15 @@ def test_the_json_of_a_decision_is_the_documented_one(host: Host) -> None:
     assert found["statement"] == "default"
     assert found["whatif"] is True
     (report,) = found["signatures"]
-    assert list(report) == ["digest", "format", "signer", "checks"]
+    assert list(report) == [
+        "digest",
+        "format",
+        "signer",
+        "key",
+        "signed",
+        "vouchesFor",
+        "checks",
+    ]
     assert report["format"] == "jws"
     assert [check["name"] for check in report["checks"]] == CHECKS
     for check in report["checks"]:

@@ -18,15 +18,11 @@ from enforcer.core.policy import PolicyInvalidError, StoreName, StoreType
 from enforcer.core.subject import ImageName, artifact_subject
 from enforcer.core.truststore import TrustStoreMissingError
 from enforcer.files import FileNotTrustedError
-from enforcer.ports import PolicyInForce
+from enforcer.ports import PolicyInForce, PolicyMissingError
 from enforcer.sources.carried import CarriedSignatures
 from enforcer.sources.layout import open_layout
-from enforcer.sources.trust_files import (
-    NotationFolder,
-    PolicyMissingError,
-    load_policy,
-    read_store,
-)
+from enforcer.sources.trust import KeptPolicy, read_store
+from enforcer.sources.trust import load_notation_policy as load_policy
 from enforcer.weigher import HostRules, Weigher
 from tests.unit.sources.signed import SOAK, compact, pems
 
@@ -78,7 +74,7 @@ def test_policy_and_stores_are_loaded_together(folder: Path) -> None:
 
     force = load_policy(folder)
 
-    assert [statement.name for statement in force.policy.statements] == ["default"]
+    assert [statement.name for statement in force.policy.trusts] == ["default"]
     assert certificates(force) == 2
     assert [p.name for p, _ in read_store(folder / "truststore" / "x509", ACME)] == [
         "acme.crt",
@@ -90,20 +86,20 @@ def test_the_newer_name_of_the_policy_wins(folder: Path) -> None:
     """T1; and where it cannot be used, the older one is no way out."""
     newer = folder / "trustpolicy.oci.json"
     newer.write_bytes(policy("newer"))
-    assert load_policy(folder).policy.statements[0].name == "newer"
+    assert load_policy(folder).policy.trusts[0].name == "newer"
 
     newer.write_bytes(b"{")
     with pytest.raises(PolicyInvalidError):
         load_policy(folder)
 
 
-@pytest.mark.parametrize("place", [None, "none", "empty"])
-def test_no_policy_is_said_so(tmp_path: Path, place: str | None) -> None:
+@pytest.mark.parametrize("place", ["none", "empty"])
+def test_no_policy_is_said_so(tmp_path: Path, place: str) -> None:
     (tmp_path / "empty").mkdir()
 
     for trusted in (True, False):
         with pytest.raises(PolicyMissingError, match=r"no trust policy.*\[ENF-1201\]"):
-            load_policy(tmp_path / place if place else None, trusted=trusted)
+            load_policy(tmp_path / place, trusted=trusted)
 
 
 @pytest.mark.parametrize("how", ["link", "pipe", "folder", "dangling", "huge"])
@@ -133,7 +129,7 @@ def test_nobody_else_may_change_the_policy(folder: Path, name: str) -> None:
 
     with pytest.raises(FileNotTrustedError, match="can be written by group or others"):
         load_policy(folder)
-    assert load_policy(folder, trusted=False).policy.statements
+    assert load_policy(folder, trusted=False).policy.trusts
 
 
 @pytest.mark.parametrize(
@@ -207,24 +203,24 @@ def test_a_store_of_too_many_certificates_is_refused_early(folder: Path) -> None
 
 
 def test_a_bad_reload_keeps_the_last_good_policy_and_says_why(folder: Path) -> None:
-    source = NotationFolder(folder)
+    source = KeptPolicy()
     with pytest.raises(PolicyMissingError):
         source.current()
-    good = source.reload()
+    good = source.reload(lambda: load_policy(folder))
 
     (folder / "trustpolicy.json").write_bytes(b"{}")
     with pytest.raises(PolicyInvalidError):
-        source.reload()
+        source.reload(lambda: load_policy(folder))
     assert source.current() is good
     assert _code(source) is Code.POLICY_INVALID
 
     (folder / "trustpolicy.json").write_bytes(policy("next"))
-    assert source.reload() is source.current()
+    assert source.reload(lambda: load_policy(folder)) is source.current()
     assert _code(source) is None
-    assert source.current().policy.statements[0].name == "next"
+    assert source.current().policy.trusts[0].name == "next"
 
 
-def _code(source: NotationFolder) -> Code | None:
+def _code(source: KeptPolicy) -> Code | None:
     return source.problem.code if source.problem else None
 
 
@@ -243,17 +239,17 @@ def test_a_policy_that_is_being_written_is_never_half_believed(folder: Path) -> 
                         file.write(raw[start : start + 512])
                     file.truncate(len(raw))
 
-    source = NotationFolder(folder)
-    source.reload()
+    source = KeptPolicy()
+    source.reload(lambda: load_policy(folder))
     writer = threading.Thread(target=scribble)
     writer.start()
     seen = set()
     for _ in range(20_000 if SOAK else 500):
         try:
-            source.reload()
+            source.reload(lambda: load_policy(folder))
         except EnforcerError:
             assert source.problem is not None
-        statement = source.current().policy.statements[0]
+        statement = source.current().policy.trusts[0]
         seen.add((statement.name[:5].rstrip("x"), str(statement.trust_stores[0])))
     stop.set()
     writer.join()

@@ -1,0 +1,88 @@
+"""The policy in force: the last good one, whatever happens to its files."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from enforcer.core.errors import EnforcerError
+from enforcer.ports import PolicyInForce, PolicyMissingError
+
+MAX_WATCHED = 10_000  # files and folders; a store has a few certificates
+
+Fingerprint = tuple[tuple[object, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    force: PolicyInForce | None
+    problem: EnforcerError | None
+
+
+class KeptPolicy:
+    """Loads on request, all or nothing; what was in force stays until then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded = _Loaded(None, None)
+
+    @property
+    def problem(self) -> EnforcerError | None:
+        """Why the newest files are not in force, or None."""
+        return self._loaded.problem
+
+    def current(self) -> PolicyInForce:
+        """Return the policy in force, or raise why there is none."""
+        loaded = self._loaded
+        if loaded.force is None:
+            raise loaded.problem or PolicyMissingError(
+                "no policy was loaded", remedy="Restart enforcerd."
+            )
+        return loaded.force
+
+    def reload(self, load: Callable[[], PolicyInForce]) -> PolicyInForce:
+        """Load and put in force, all or nothing.
+
+        Raises:
+            EnforcerError: What is wrong; the old policy, if any, stays in force.
+        """
+        with self._lock:
+            try:
+                force = load()
+            except EnforcerError as error:
+                self._loaded = _Loaded(self._loaded.force, error)
+                raise
+            self._loaded = _Loaded(force, None)
+            return force
+
+
+def fingerprint(places: Sequence[Path]) -> Fingerprint:
+    """Return what changes when a file in one of these places does. Never raises."""
+    found = (entry for place in places for entry in _entries(place))
+    return tuple(islice(found, MAX_WATCHED))
+
+
+def _entries(place: Path) -> Iterator[tuple[object, ...]]:
+    try:
+        status = place.lstat()
+    except (OSError, ValueError) as error:
+        yield str(place), type(error).__name__
+        return
+    yield (
+        str(place),
+        status.st_mode,
+        status.st_uid,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+    try:
+        with os.scandir(place) as inside:
+            names = sorted(entry.name for entry in inside)
+    except OSError:  # a file, mostly
+        return
+    for name in names:
+        yield from _entries(place / name)
