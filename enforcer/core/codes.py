@@ -190,7 +190,7 @@ PAGES: dict[Code, tuple[str, str]] = {
         "store of type tsa that the statement names.",
     ),
     Code.NO_RECORD: (
-        "The engine has no record of this container, so its image is unknown.",
+        "The engine has no record of this container, or of this image.",
         "Start containers through Docker, containerd or CRI. No record is a denial.",
     ),
     Code.NO_IMAGE: (
@@ -215,7 +215,7 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Build elsewhere, or set `builds: allow` in enforcer.yaml.",
     ),
     Code.ENGINE_UNKNOWN: (
-        "The start came from an engine that enforcer.yaml does not list.",
+        "The start or question is about an engine that enforcer.yaml does not list.",
         "Add the engine to `engines`.",
     ),
     Code.ENGINE_UNREACHABLE: (
@@ -223,8 +223,9 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Check that the engine runs and that its socket in enforcer.yaml is right.",
     ),
     Code.REFERENCE_INVALID: (
-        "The image reference is not one, or hides characters.",
-        "Use registry/repository:tag in plain ASCII.",
+        "The image reference is not one, or hides characters, or stands for more than "
+        "one image.",
+        "Use registry/repository:tag in plain ASCII, or the whole id.",
     ),
     Code.INPUT_MALFORMED: (
         "Bytes do not have the shape their specification asks for.",

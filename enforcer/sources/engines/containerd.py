@@ -1,5 +1,6 @@
 """containerd: records over its socket, blobs from its content store on disk."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +65,7 @@ class Containerd:
         self, *, socket: Path, root: Path, state: Path, platform: Platform
     ) -> None:
         self.socket = socket
+        self.root = root
         self._blobs = root / "io.containerd.content.v1.content" / "blobs"
         self.tasks = state / TASKS
         self._platform = platform
@@ -100,13 +102,9 @@ class Containerd:
         reference = _cri_image(record) or record.image
         target = self.target(namespace, reference)
         found = self.runnable(target, rootfs=rootfs, shown=clip(record.image))
-        if reference.startswith("sha256:"):
-            names = self.names_of(namespace, target.digest)
-        else:
-            names = (parse_name(reference),)
         return Claim(
             clip(record.image),
-            names,
+            self.names_for(namespace, reference, target.digest),
             found.config_digest,
             found.config,
             rootfs,
@@ -147,14 +145,25 @@ class Containerd:
         found = _call(self._images.Get, request, _in(namespace), what)
         return _descriptor(found.image.target)
 
-    def names_of(self, namespace: str, digest: Digest) -> tuple[ImageName, ...]:
-        """Return every name this namespace has for a manifest or index."""
-        listed = self._list(namespace, digest)
+    def names_for(
+        self, namespace: str, reference: str, digest: Digest
+    ) -> tuple[ImageName, ...]:
+        """Return the name to judge under; for CRI's ids, every name of the digest."""
+        if not reference.startswith("sha256:"):
+            return (parse_name(reference),)
+        listed = self.raw_names_of(namespace, digest)
         return tuple(parse_name(n) for n in listed if not n.startswith("sha256:"))
 
     def raw_names_of(self, namespace: str, digest: Digest) -> tuple[str, ...]:
-        """Return those names as they are stored."""
-        return tuple(self._list(namespace, digest))
+        """Return every name a namespace has for a manifest or index, as stored."""
+        listed = self.images(namespace, f"target.digest=={digest}")
+        return tuple(sorted(name for name, _ in listed)[:MAX_NAMES])
+
+    def images(self, namespace: str, wanted: str) -> list[tuple[str, Descriptor]]:
+        """Return name and target of the images that containerd's filter lets pass."""
+        request = images_pb2.ListImagesRequest(filters=[wanted])
+        found = _call(self._images.List, request, _in(namespace), "its images")
+        return [(image.name, _descriptor(image.target)) for image in found.images]
 
     def has_origin(self, namespace: str, found: Runnable) -> bool:
         """Whether a registry is recorded as where an image came from."""
@@ -175,16 +184,36 @@ class Containerd:
         """Follow an image to the configuration that runs, hashing every step.
 
         Of an index, the manifest for this host that has the root file system
-        `rootfs`; without one, the first for this host.
+        `rootfs`; without one, the only one for this host.
 
         Raises:
-            EngineError: None fits, or bytes are missing or changed.
+            EngineError: None fits, or more than one, or bytes are missing or changed.
         """
         top = self.content(target)
         parsed = parse_manifest_or_index(top.raw)
         if isinstance(parsed, Manifest):
             return self._runnable(parsed, (top,))
-        for descriptor in select_manifest(parsed, self._platform):
+        found: Runnable | None = None
+        for other in self._variants(parsed, top):
+            if rootfs is not None:
+                if parse_config(other.config).chain_id == rootfs:
+                    return other
+            elif found and other.config_digest != found.config_digest:
+                raise ambiguous(shown, "its index has several variants for this host")
+            else:
+                found = found or other
+        if found is None:
+            raise EngineError(
+                f"{shown} is no longer the image this container was made from, or has "
+                "nothing for this host",
+                remedy="Create the container again.",
+                code=Code.ROOTFS_MISMATCH,
+            )
+        return found
+
+    def _variants(self, index: Index, top: Content) -> Iterator[Runnable]:
+        """Walk what is here of an index's images for this host, in its order."""
+        for descriptor in select_manifest(index, self._platform):
             try:
                 content = self.content(descriptor)
             except EngineError as error:
@@ -192,17 +221,8 @@ class Containerd:
                     continue  # another variant, never pulled
                 raise
             manifest = parse_manifest_or_index(content.raw)
-            if isinstance(manifest, Index):
-                continue  # depth one
-            found = self._runnable(manifest, (content, top))
-            if rootfs in (None, parse_config(found.config).chain_id):
-                return found
-        raise EngineError(
-            f"{shown} is no longer the image this container was made from, or has "
-            "nothing for this host",
-            remedy="Create the container again.",
-            code=Code.ROOTFS_MISMATCH,
-        )
+            if isinstance(manifest, Manifest):  # depth one
+                yield self._runnable(manifest, (content, top))
 
     def content(self, wanted: Descriptor) -> Content:
         """Return a manifest or index, hashed."""
@@ -245,11 +265,6 @@ class Containerd:
         )
         return found.container
 
-    def _list(self, namespace: str, digest: Digest) -> list[str]:
-        request = images_pb2.ListImagesRequest(filters=[f"target.digest=={digest}"])
-        found = _call(self._images.List, request, _in(namespace), "its images")
-        return sorted(image.name for image in found.images)[:MAX_NAMES]
-
     def _chain_id(self, snapshotter: str, key: str, metadata: "_Metadata") -> Digest:
         """Return the committed parent; Docker puts one `-init` snapshot between."""
         parent = key
@@ -262,6 +277,15 @@ class Containerd:
             what = f"snapshot {clip(parent)}"
             parent = _call(self._snapshots.Stat, request, metadata, what).info.parent
         return Digest.parse(parent)
+
+
+def ambiguous(shown: str, why: str) -> EngineError:
+    """Make the refusal of a name that could mean two images: never a guess."""
+    return EngineError(
+        f"{shown} stands for more than one image: {why}",
+        remedy="Ask by name@digest, or by the whole id.",
+        code=Code.REFERENCE_INVALID,
+    )
 
 
 def parse_name(name: str) -> ImageName:

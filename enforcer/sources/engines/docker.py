@@ -63,17 +63,6 @@ class Docker:
             code=Code.NOT_SUPPORTED,
         )
 
-    def find(self, name: str) -> tuple[str, Descriptor | None]:
-        """Return the containerd name and target of a Docker name, if it is there."""
-        reference = parse_reference(name)
-        full = f"{reference.repository(local=False)}:{reference.tag or 'latest'}"
-        try:
-            return full, self.containerd.target(NAMESPACE, full)
-        except EngineError as error:
-            if error.code is Code.NO_RECORD:
-                return full, None
-            raise
-
     def name(self, typed: str, *, origin: bool) -> ImageName:
         """Name an image as policy does; without host and origin it is a local one."""
         reference = parse_reference(typed)

@@ -7,6 +7,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from enforcer.core.codes import Code
@@ -30,6 +31,7 @@ from enforcer.ports import ContainerRef, EngineError
 from enforcer.sources.engines.bundle import mounted_at, root_path
 
 MAX_REPOSITORIES_BYTES = 64 * 1024 * 1024
+MAX_IMAGES = 100_000  # a tenth of a second to list; a busy builder has thousands
 MAX_TAR_SPLIT_ENTRIES = 10_000_000  # files in one layer
 
 
@@ -53,16 +55,35 @@ class GraphDriver:
             )
         return raw
 
-    def find(self, name: str) -> Digest:
-        """Return the image id a name such as `hello-world:1` stands for."""
-        for tags in self._repositories().values():
-            if name in tags:
-                return Digest.parse(tags[name])
-        raise EngineError(
-            f"Docker has no image called {clip(name)}",
-            remedy="docker images lists what there is.",
-            code=Code.CONTENT_MISSING,
-        )
+    def find(self, repository: str, name: str) -> Digest | None:
+        """Return the image id of `hello-world:1` in repository `hello-world`."""
+        found = self._repositories().get(repository, {}).get(name)
+        return Digest.parse(found) if found else None
+
+    def ids(self, prefix: str) -> tuple[Digest, ...]:
+        """Return every image id that begins with these hex digits.
+
+        Raises:
+            EngineError: The folder cannot be read, or holds more than MAX_IMAGES.
+        """
+        folder = self._store / "imagedb" / "content" / "sha256"
+        try:
+            listed = list(islice(folder.iterdir(), MAX_IMAGES + 1))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise EngineError(
+                f"Docker's images cannot be listed: {folder}: {error.strerror}",
+                remedy="Check the docker `root` in enforcer.yaml.",
+            ) from error
+        if len(listed) > MAX_IMAGES:
+            raise EngineError(
+                f"{folder} holds more than {MAX_IMAGES} images",
+                remedy="Ask by name, or by the whole id.",
+                code=Code.TOO_LARGE,
+            )
+        names = sorted(path.name for path in listed)
+        return tuple(Digest.parse(f"sha256:{n}") for n in names if n.startswith(prefix))
 
     def names_of(self, image: Digest) -> tuple[str, ...]:
         """Return the tags of an image id, sorted."""
