@@ -12,10 +12,11 @@ from enforcer.core.codes import Code
 from enforcer.core.consultation import Consult
 from enforcer.core.decide import Decision
 from enforcer.core.digest import Digest
-from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.errors import EnforcerError, MalformedError, clip
 from enforcer.core.record import DecisionRecord
 from enforcer.core.reference import parse_reference
 from enforcer.core.subject import (
+    Claim,
     ImageName,
     Subject,
     artifact_subject,
@@ -103,19 +104,34 @@ class Admission:
         return self._draft(request, seen, denial(code, why), time.perf_counter())
 
     def _judge(self, request: AdmissionRequest, seen: "_Seen") -> Decision:
-        if request.container is None:
+        claim = self._claim(request)
+        if isinstance(claim, BuildStep):
+            seen.shown = claim.shown
+            return self._build(claim)
+        if claim is None:
             subject = self._artifact(request)
         else:
-            claim = self._engines.resolve(request.container)
             seen.shown = claim.shown
-            if isinstance(claim, BuildStep):
-                return self._build(claim)
             listed = [content.descriptor.digest for content in claim.contents]
             cached = self._cache.manifests_about(claim.config_digest, listed)
             subject = bind_subject(claim, cached)
         seen.subject = subject
         seen.policy = self._policy.current()
         return self._weigher.weigh(subject, seen.policy)
+
+    def _claim(self, request: AdmissionRequest) -> Claim | BuildStep | None:
+        """Ask the engines; None where a name and digest need none."""
+        named = bool(request.reference or request.untrusted_digest)
+        if (request.container, request.image, named or None).count(None) != 2:
+            raise MalformedError(
+                "the question is not about exactly one thing",
+                remedy="Name a container, an image, or a reference and digest.",
+            )
+        if request.container is not None:
+            return self._engines.resolve(request.container)
+        if request.image is not None:
+            return self._engines.resolve_image(request.image)
+        return None
 
     def _artifact(self, request: AdmissionRequest) -> Subject:
         reference = parse_reference(request.reference)
@@ -195,4 +211,4 @@ class _Seen:
 def _shown(request: AdmissionRequest) -> str:
     if request.container is not None:
         return f"container {clip(request.container.id, limit=64)}"
-    return clip(request.reference)
+    return clip(request.image.name if request.image else request.reference)

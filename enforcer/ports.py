@@ -63,13 +63,26 @@ class ContainerRef:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageRef:
+    """An image in an engine's store: the engine's `root`, and what that calls it."""
+
+    engine_root: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """May this start? Either a container, or a name with the digest it stands for."""
+    """May this start? A container, an image in a store, or a name with its digest.
+
+    Exactly one of the three; admission refuses what names more, or none.
+    """
 
     asked_by: str
     reference: str = ""
     untrusted_digest: str = ""
     container: ContainerRef | None = None
+    image: ImageRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,13 @@ class Engines(Protocol):
 
     def resolve(self, container: ContainerRef) -> Claim | BuildStep:
         """Say what would run. Raises EngineError; no record is an error."""
+
+    def resolve_image(self, image: ImageRef) -> Claim:
+        """Say what an image at rest would run as.
+
+        Names and ids stand for what that engine takes them for. Raises EnforcerError
+        where they stand for nothing, or could stand for more than one image.
+        """
 
 
 class SignatureCache(Protocol):

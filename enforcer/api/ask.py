@@ -1,4 +1,4 @@
-"""ask.sock: the gate's questions, in ttrpc, from root only."""
+"""ask.sock: questions of the gate and other doors, in ttrpc, from root only."""
 
 import asyncio
 
@@ -46,7 +46,7 @@ class AskHandler:
         if (call.service, call.method) != (VERIFIER, "Verify"):
             return ttrpc.encode_failure(UNIMPLEMENTED, "no such method")
         try:
-            request = wire.parse_gate_request(call.payload, peer_pid=peer.pid)
+            request = wire.parse_root_request(call.payload, peer_pid=peer.pid)
             message = wire.short_answer(await self._judge.verify(request))
         except EnforcerError as error:
             message = wire.refusal(error.code, f"{error.what}. {error.remedy}")

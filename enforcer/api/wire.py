@@ -6,7 +6,7 @@ from enforcer.core.errors import MalformedError
 from enforcer.core.findings import SignatureReport
 from enforcer.core.record import DecisionRecord
 from enforcer.core.subject import Subject
-from enforcer.ports import AdmissionRequest, ContainerRef
+from enforcer.ports import AdmissionRequest, ContainerRef, ImageRef
 
 GATE = "gate"
 
@@ -15,11 +15,11 @@ def parse_name_request(message: pb.VerifyRequest) -> AdmissionRequest:
     """Read a request about a name and digest.
 
     Raises:
-        MalformedError: It is about a container; only the gate may ask that.
+        MalformedError: It is about what an engine keeps; only root may ask that.
     """
-    if message.HasField("container"):
+    if message.HasField("container") or message.HasField("image"):
         raise MalformedError(
-            "containers are judged on ask.sock only",
+            "containers and images of an engine are judged on ask.sock only",
             remedy="Give reference and digest.",
         )
     return AdmissionRequest(
@@ -27,8 +27,11 @@ def parse_name_request(message: pb.VerifyRequest) -> AdmissionRequest:
     )
 
 
-def parse_gate_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
-    """Read the gate's request about a container it is about to create.
+def parse_root_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
+    """Read a request about a container, from the gate, or an image in a store.
+
+    A request that names more than one thing is read as it is: admission refuses it,
+    and puts that on record.
 
     Raises:
         MalformedError: Not that message, or incomplete.
@@ -39,37 +42,55 @@ def parse_gate_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
         raise MalformedError(
             "the question is no VerifyRequest", remedy="Install the gate again."
         ) from error
-    asked = message.container
+    image = _image(message.image) if message.HasField("image") else None
+    container = None
+    if message.HasField("container") or image is None:
+        container = _container(message.container, peer_pid)
+    asked_by = GATE if container else message.asked_by or "ask"
+    return AdmissionRequest(
+        asked_by, message.reference, message.digest, container, image
+    )
+
+
+def _container(asked: pb.Container, peer_pid: int) -> ContainerRef:
     if not (asked.id and asked.bundle.startswith("/")):
         raise MalformedError(
             "the question names no container", remedy="Install the gate again."
         )
-    container = ContainerRef(
+    return ContainerRef(
         asked.id, asked.bundle, asked.runtime_root, asked.command, peer_pid
     )
-    return AdmissionRequest(GATE, container=container)
+
+
+def _image(asked: pb.Image) -> ImageRef:
+    return ImageRef(asked.engine_root, asked.namespace, asked.name)
 
 
 def short_answer(record: DecisionRecord) -> pb.VerifyResponse:
-    """Write what the gate needs: yes or no, why, and the decision's name."""
+    """Write what a door needs: yes or no, why, the decision's name, what was judged.
+
+    The digests are there to be pinned. Signatures are not: a hundred of them would
+    not fit into one ttrpc message.
+    """
     decision = record.decision
-    return pb.VerifyResponse(
+    answer = pb.VerifyResponse(
         allowed=decision.allowed,
         code=str(decision.code),
         message=decision.message,
         id=record.id,
         mode=record.mode,
+        reference=record.reference,
     )
+    if record.subject:
+        answer.subject.CopyFrom(_subject(record.subject))
+    return answer
 
 
 def full_answer(record: DecisionRecord) -> pb.VerifyResponse:
     """Write a decision with every signature and check."""
     answer = short_answer(record)
-    answer.reference = record.reference
     answer.statement = record.decision.statement
     answer.duration_us = int(record.duration_ms * 1000)
-    if record.subject:
-        answer.subject.CopyFrom(_subject(record.subject))
     answer.signatures.extend(_signature(r) for r in record.decision.signatures)
     return answer
 

@@ -68,6 +68,11 @@ class Stage:
         return self.engine
 
     @property
+    def is_docker(self) -> bool:
+        """Whether this stage has a Docker."""
+        return isinstance(self.engine, Dockerd)
+
+    @property
     def docker(self) -> Dockerd:
         """The Docker of a stage that has one."""
         if isinstance(self.engine, Containerd):

@@ -39,6 +39,7 @@ from enforcer.ports import (
     CacheError,
     ContainerRef,
     EngineError,
+    ImageRef,
     PolicyInForce,
 )
 from enforcer.weigher import HostRules
@@ -61,6 +62,8 @@ MANIFEST = Content(
 NAMES = (ImageName("app:1", "local/app"),)
 CLAIM = Claim("app:1", NAMES, Digest.of(CONFIG), CONFIG, DIFF_ID, (MANIFEST,))
 START = AdmissionRequest("gate", container=ContainerRef("c1", "/b", "/r", "create"))
+IMAGE = ImageRef("/var/lib/docker", "", "app:1")
+AT_REST = AdmissionRequest("cri", image=IMAGE)
 STORE = StoreName(StoreType.CA, "acme")
 
 KEY, CHAIN, ROOT = generate_test_chain("acme.test", at=NOW)
@@ -98,6 +101,11 @@ class World:
 
     def resolve(self, container: ContainerRef) -> Claim | BuildStep:
         self._step("resolve")
+        return self.claim
+
+    def resolve_image(self, image: ImageRef) -> Claim:
+        self._step("resolve_image")
+        assert isinstance(self.claim, Claim)
         return self.claim
 
     def manifest(self, digest: Digest) -> Content | None:
@@ -382,6 +390,68 @@ def test_a_name_with_a_digest_is_judged_from_the_cache_alone() -> None:
     unknown = AdmissionRequest("grpc", "app:1", str(Digest.of(b"unknown")))
     world.signatures = ()
     assert world.judge(unknown).decision.code is Code.UNSIGNED
+
+
+def test_an_image_at_rest_is_judged_as_a_container_of_it_would_be() -> None:
+    """The record says which door asked, and about what."""
+    world = World(claim=replace(CLAIM, rootfs=None))
+
+    allowed = world.judge(AT_REST)
+    world.signatures = ()
+    denied = world.judge(AT_REST)
+
+    assert allowed.decision.allowed
+    assert (allowed.asked_by, allowed.reference, allowed.container) == (
+        "cri",
+        "app:1",
+        "",
+    )
+    assert allowed.subject is not None
+    assert allowed.subject.manifest == MANIFEST.descriptor.digest
+    assert denied.decision.code is Code.UNSIGNED
+    assert world.records == [allowed, denied]
+
+
+@pytest.mark.parametrize("error", [*KNOWN, *UNKNOWN], ids=lambda e: type(e).__name__)
+def test_an_image_the_engine_cannot_name_is_a_recorded_denial(
+    error: BaseException,
+) -> None:
+    """Law 1, for images at rest."""
+    world = World(failing={"resolve_image": raising(error)})
+
+    record = world.judge(AT_REST)
+
+    expected = error.code if isinstance(error, EnforcerError) else Code.INTERNAL
+    assert (record.decision.allowed, record.decision.code) == (False, expected)
+    assert record.reference == "app:1"
+    assert world.records == [record]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        AdmissionRequest("x"),
+        replace(START, image=IMAGE),
+        replace(START, reference="app:1"),
+        replace(AT_REST, reference="app:1"),
+        replace(AT_REST, untrusted_digest=str(MANIFEST.descriptor.digest)),
+        replace(START, image=IMAGE, reference="app:1", untrusted_digest="x"),
+    ],
+)
+def test_a_question_about_more_or_less_than_one_thing_is_refused(
+    request_: AdmissionRequest,
+) -> None:
+    """Else a door might believe the answer was about the other thing it named."""
+    world = World()
+
+    record = world.judge(request_)
+
+    assert record.decision.code is Code.INPUT_MALFORMED
+    assert record.decision.message == (
+        "the question is not about exactly one thing. "
+        "Name a container, an image, or a reference and digest"
+    )
+    assert world.records == [record]
 
 
 @pytest.mark.parametrize(

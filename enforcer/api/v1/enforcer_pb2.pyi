@@ -7,16 +7,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class VerifyRequest(_message.Message):
-    __slots__ = ("asked_by", "reference", "digest", "container")
+    __slots__ = ("asked_by", "reference", "digest", "container", "image")
     ASKED_BY_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
     asked_by: str
     reference: str
     digest: str
     container: Container
-    def __init__(self, asked_by: _Optional[str] = ..., reference: _Optional[str] = ..., digest: _Optional[str] = ..., container: _Optional[_Union[Container, _Mapping]] = ...) -> None: ...
+    image: Image
+    def __init__(self, asked_by: _Optional[str] = ..., reference: _Optional[str] = ..., digest: _Optional[str] = ..., container: _Optional[_Union[Container, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
 
 class Container(_message.Message):
     __slots__ = ("id", "bundle", "runtime_root", "command")
@@ -29,6 +31,16 @@ class Container(_message.Message):
     runtime_root: str
     command: str
     def __init__(self, id: _Optional[str] = ..., bundle: _Optional[str] = ..., runtime_root: _Optional[str] = ..., command: _Optional[str] = ...) -> None: ...
+
+class Image(_message.Message):
+    __slots__ = ("engine_root", "namespace", "name")
+    ENGINE_ROOT_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    engine_root: str
+    namespace: str
+    name: str
+    def __init__(self, engine_root: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class VerifyResponse(_message.Message):
     __slots__ = ("allowed", "code", "message", "id", "reference", "subject", "statement", "signatures", "duration_us", "mode")

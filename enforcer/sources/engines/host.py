@@ -9,7 +9,12 @@ from enforcer.core.errors import clip
 from enforcer.core.image import Platform
 from enforcer.core.subject import Claim
 from enforcer.files import FileMissingError, read_file
-from enforcer.ports import BuildStep, ContainerRef, EngineError
+from enforcer.ports import BuildStep, ContainerRef, EngineError, ImageRef
+from enforcer.sources.engines.at_rest import (
+    containerd_image,
+    docker_image,
+    namespace_refused,
+)
 from enforcer.sources.engines.containerd import Containerd
 from enforcer.sources.engines.docker import NAMESPACE, Docker
 
@@ -22,6 +27,7 @@ class HostEngines:
 
     def __init__(self, engines: Sequence[tuple[str, Path, Path, Path]]) -> None:
         """Take (kind, socket, root, state) of each engine."""
+        self._roots = {root: root.resolve() for _, _, root, _ in engines}
         resolved = [(k, s, root.resolve(), st.resolve()) for k, s, root, st in engines]
         self.containerds = [
             Containerd(socket=s, root=root, state=st, platform=host_platform())
@@ -51,6 +57,25 @@ class HostEngines:
             remedy="Add the engine to `engines`, if it should start containers here.",
             code=Code.ENGINE_UNKNOWN,
         )
+
+    def resolve_image(self, image: ImageRef) -> Claim:
+        """Say what an image at rest would run as; see `ports.Engines`."""
+        asked = Path(image.engine_root)
+        root = self._roots.get(asked, asked)
+        dockers = [docker for docker in self.dockers if docker.root == root]
+        containerds = [engine for engine in self.containerds if engine.root == root]
+        if len(dockers) + len(containerds) != 1:
+            raise EngineError(
+                f"{clip(image.engine_root)} is not the root of one engine that "
+                "enforcer.yaml lists",
+                remedy="Add the engine to `engines`, each with a root of its own.",
+                code=Code.ENGINE_UNKNOWN,
+            )
+        for docker in dockers:
+            if image.namespace:
+                raise namespace_refused(image.namespace)
+            return docker_image(docker, image.name)
+        return containerd_image(containerds[0], image.namespace, image.name)
 
     def _claim(
         self, containerd: Containerd, namespace: str, container: ContainerRef
