@@ -59,14 +59,14 @@ def main(argv: list[str]) -> int:
     except RefusalError as refusal:
         message, mode = f"enforcer: {refusal}", refusal.mode
     except (OSError, ttrpc.ProtocolError) as error:
-        message, mode = f"enforcer: {_no_answer(error, own)}", ""
+        message, mode = f"enforcer: {no_answer(error, own['socket'])}", ""
     else:
         return 0
     # gate.conf and enforcer.yaml must agree on monitor; a difference means enforce.
-    if mode not in ("", MONITOR) or not _is_monitor(own["conf"]):
+    if mode not in ("", MONITOR) or not is_monitor(own["conf"]):
         return _refuse(message, options)
     if not mode:  # the daemon could not record it
-        _append(own["gate-log"], f"{time.time():.0f} would refuse: {message}\n")
+        append(own["gate-log"], f"{time.time():.0f} would refuse: {message}\n")
     return 0
 
 
@@ -105,7 +105,7 @@ def ask(socket_path: str, options: dict[str, str], words: list[str]) -> None:
     """
     if len(words) != 2 or words[0] not in _ASKED:
         raise RefusalError(
-            f"the gate does not know this call of runc: {_shown(' '.join(words[:2]))}"
+            f"the gate does not know this call of runc: {shown(' '.join(words[:2]))}"
             " [ENF-1605]"
         )
     bundle = options.get("bundle") or options.get("b") or os.getcwd()  # noqa: PTH109
@@ -118,16 +118,16 @@ def ask(socket_path: str, options: dict[str, str], words: list[str]) -> None:
     call = ttrpc.Request(
         SERVICE, "Verify", ttrpc.encode_fields((1, "gate"), (4, container))
     )
-    answer = ttrpc.decode_fields(_round_trip(socket_path, call))
+    answer = ttrpc.decode_fields(round_trip(socket_path, call))
     if ttrpc.number(answer, 1) != 1:
-        code, message, name = (_shown(ttrpc.text(answer, n)) for n in (2, 3, 4))
+        code, message, name = (shown(ttrpc.text(answer, n)) for n in (2, 3, 4))
         raise RefusalError(
             f"{message} [{code}]; next: enforcer explain {code} (decision {name})",
             mode=ttrpc.text(answer, 10),
         )
 
 
-def _round_trip(path: str, call: ttrpc.Request) -> bytes:
+def round_trip(path: str, call: ttrpc.Request) -> bytes:
     """Ask until there is an answer: a daemon that is being replaced hangs up."""
     end = time.monotonic() + DEADLINE_SECONDS
     while True:  # bounded by the deadline
@@ -187,21 +187,22 @@ def _connect(path: str, end: float) -> socket:
         return connection
 
 
-def _no_answer(error: Exception, own: dict[str, str]) -> str:
+def no_answer(error: Exception, socket_path: str) -> str:
+    """Say why there is no answer, what follows, and what to do."""
     if isinstance(error, ttrpc.ProtocolError):
         return (
-            f"the answer of enforcerd on {own['socket']} made no sense, so nothing "
-            f"starts: {_shown(str(error))}; systemctl restart enforcer [ENF-1604]"
+            f"the answer of enforcerd on {socket_path} made no sense, so nothing "
+            f"starts: {shown(str(error))}; systemctl restart enforcer [ENF-1604]"
         )
     if isinstance(error, TimeoutError):
         return (
-            f"enforcerd did not answer on {own['socket']} within "
+            f"enforcerd did not answer on {socket_path} within "
             f"{DEADLINE_SECONDS:.0f} s, so nothing starts; "
             "systemctl restart enforcer [ENF-1602]"
         )
-    why = _shown(getattr(error, "strerror", None) or str(error))
+    why = shown(getattr(error, "strerror", None) or str(error))
     return (
-        f"enforcerd cannot be reached on {own['socket']} ({why})"
+        f"enforcerd cannot be reached on {socket_path} ({why})"
         ", so nothing starts; systemctl status enforcer [ENF-1601]"
     )
 
@@ -233,7 +234,7 @@ def _say(text: str) -> None:
         pass  # runc's log has it
 
 
-def _is_monitor(conf: str) -> bool:
+def is_monitor(conf: str) -> bool:
     """Only root's own plain file that says so; anything else means enforce."""
     try:
         handle = os.open(conf, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -250,7 +251,8 @@ def _is_monitor(conf: str) -> bool:
         os.close(handle)
 
 
-def _append(path: str, line: str) -> None:
+def append(path: str, line: str) -> None:
+    """Add a line to the gate's own log, as long as that is short; never fail."""
     try:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
         handle = os.open(path, flags, 0o600)
@@ -265,7 +267,7 @@ def _append(path: str, line: str) -> None:
         os.close(handle)
 
 
-def _shown(untrusted: str) -> str:
+def shown(untrusted: str) -> str:
     """One line of printable ASCII, bounded."""
     clean = "".join(c if " " <= c <= "~" else "?" for c in untrusted[:1000])
     return clean.strip()

@@ -1,0 +1,98 @@
+"""How every door asks enforcerd: over ask.sock, as the gate does, with its deadline.
+
+Whatever is not a plain yes is a no, and says why. In monitor mode a no lets through
+where the daemon and root's own gate.conf both say so, as at the gate.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from enforcer import ttrpc
+from enforcer.core.codes import Code
+from enforcer.gate import ask
+
+IMAGE, REFERENCE, DIGEST, ASKED_BY = 5, 2, 3, 1  # fields of VerifyRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What enforcerd said. `passes` is what a door acts on.
+
+    `message` is one line of printable ASCII. The digests are of what was judged, "" for
+    what the image has not.
+    """
+
+    passes: bool
+    code: str
+    message: str
+    decision: str = ""
+    index: str = ""
+    manifest: str = ""
+    config: str = ""
+
+    @property
+    def refusal(self) -> str:
+        """The sentence for whoever is refused."""
+        next_ = f"; next: enforcer explain {self.code} (decision {self.decision})"
+        return f"enforcer: {self.message} [{self.code}]{next_ if self.decision else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Asks for one door. Blocks up to the gate's DEADLINE_SECONDS; never raises."""
+
+    asked_by: str
+    socket: Path
+    gate_conf: Path
+    gate_log: Path
+    call: Callable[[str, ttrpc.Request], bytes] = field(default=ask.round_trip)
+
+    def image(self, engine_root: str, namespace: str, name: str) -> Answer:
+        """Ask about an image at rest in an engine's store."""
+        image = ttrpc.encode_fields((1, engine_root), (2, namespace), (3, name))
+        return self._ask((ASKED_BY, self.asked_by), (IMAGE, image))
+
+    def content(self, reference: str, digest: str) -> Answer:
+        """Ask about a manifest or index by its very digest, under a name."""
+        return self._ask(
+            (ASKED_BY, self.asked_by), (REFERENCE, reference), (DIGEST, digest)
+        )
+
+    def _ask(self, *fields: tuple[int, int | str | bytes]) -> Answer:
+        try:
+            request = ttrpc.Request(ask.SERVICE, "Verify", ttrpc.encode_fields(*fields))
+            answer = ttrpc.decode_fields(self.call(str(self.socket), request))
+            return self._read(answer)
+        except ask.RefusalError as error:
+            return self._unanswered(Code.GATE_UNTRUSTED_PEER, str(error))
+        except ttrpc.ProtocolError as error:
+            return self._unanswered(Code.GATE_GARBLED, self._why(error))
+        except TimeoutError as error:
+            return self._unanswered(Code.GATE_SILENT, self._why(error))
+        except (OSError, ValueError) as error:
+            return self._unanswered(Code.GATE_UNREACHABLE, self._why(error))
+
+    def _read(self, answer: ttrpc.Fields) -> Answer:
+        subject = ttrpc.decode_fields(ttrpc.octets(answer, 6))
+        allowed = ttrpc.number(answer, 1) == 1
+        monitored = ttrpc.text(answer, 10) == ask.MONITOR
+        return Answer(
+            allowed or (monitored and ask.is_monitor(str(self.gate_conf))),
+            ask.shown(ttrpc.text(answer, 2)),
+            ask.shown(ttrpc.text(answer, 3)),
+            ask.shown(ttrpc.text(answer, 4)),
+            *(ttrpc.text(subject, number) for number in (1, 2, 3)),
+        )
+
+    def _unanswered(self, code: Code, why: str) -> Answer:
+        message = why.removesuffix(f" [{code}]")
+        monitor = ask.is_monitor(str(self.gate_conf))
+        if monitor:  # the daemon could not record it
+            line = f"{time.time():.0f} {self.asked_by} would refuse: {message}\n"
+            ask.append(str(self.gate_log), line)
+        return Answer(monitor, str(code), message)
+
+    def _why(self, error: Exception) -> str:
+        return ask.no_answer(error, str(self.socket))
