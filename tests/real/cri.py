@@ -37,6 +37,12 @@ class Cri:
         answer = self._call("ImageService/ImageStatus", asked)
         return 1 in decode_fields(answer)
 
+    def pull(self, name: str) -> None:
+        """Fetch an image, or raise CriError, which shows the name it would have."""
+        self._call(
+            "ImageService/PullImage", encode_fields((1, encode_fields((1, name))))
+        )
+
     def run_pod(self, name: str) -> str:
         """Start a pod's pause container; return the pod's id."""
         answer = self._call(
