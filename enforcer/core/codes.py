@@ -223,9 +223,9 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Check that the engine runs and that its socket in enforcer.yaml is right.",
     ),
     Code.REFERENCE_INVALID: (
-        "The image reference is not one, or hides characters, or stands for more than "
-        "one image.",
-        "Use registry/repository:tag in plain ASCII, or the whole id.",
+        "The image reference is not one, hides characters, or is read as two things.",
+        "Use registry/repository:tag in plain ASCII; for content, repository@digest, "
+        "or the whole id.",
     ),
     Code.INPUT_MALFORMED: (
         "Bytes do not have the shape their specification asks for.",

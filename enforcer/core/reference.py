@@ -2,7 +2,8 @@
 
 The grammar is the distribution project's (reference.go): `[host/]path[:tag][@digest]`.
 A first part is a host if it has a dot, a colon or an upper-case letter, or is
-`localhost`; Docker and containerd agree on that.
+`localhost`; Docker and CRI agree on that. What they make of hundreds of texts is in
+tests/vectors/references.json.
 """
 
 import re
@@ -12,7 +13,8 @@ from enforcer.core.codes import Code
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError, clip
 
-MAX_REFERENCE = 512  # 255 for the repository, 128 for the tag, a sha512 digest
+MAX_REPOSITORY = 255  # spelled out with its host, as Docker 20.10 counts
+MAX_REFERENCE = MAX_REPOSITORY + 1 + 128 + 1 + 135  # ":", tag, "@", a sha512 digest
 
 DEFAULT_HOST = "docker.io"
 LOCAL_HOST = "local"  # scopes of images that no registry is known for
@@ -24,6 +26,9 @@ _HOST = re.compile(
     rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?"
 )
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_CONTENT = re.compile(
+    r"(?:sha256:)?[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}"
+)
 
 
 class InvalidReferenceError(EnforcerError):
@@ -48,13 +53,16 @@ class Reference:
         A name without a host is `local/NAME` where `local` says that no registry is
         known for it, and Docker Hub's otherwise (design section 6). The host a
         person wrote is kept, except that Docker Hub's old name is its new one.
+        `library/app` and `app` are one image to every engine, and one scope here.
         """
-        host = DEFAULT_HOST if self.host == "index.docker.io" else self.host
-        if not host:
-            host = LOCAL_HOST if local else DEFAULT_HOST
-        if host == DEFAULT_HOST and "/" not in self.path:
-            return f"{host}/library/{self.path}"
-        return f"{host}/{self.path}"
+        if self.host not in ("", DEFAULT_HOST, "index.docker.io"):
+            return f"{self.host}/{self.path}"
+        short = self.path
+        if short.count("/") == 1:
+            short = short.removeprefix("library/")
+        if local and not self.host:
+            return f"{LOCAL_HOST}/{short}"
+        return f"{DEFAULT_HOST}/{short if '/' in short else f'library/{short}'}"
 
     @property
     def scope(self) -> str:
@@ -87,7 +95,25 @@ def parse_reference(text: str) -> Reference:
         raise _wrong(text, "is not a lower-case repository name")
     if host and not _HOST.fullmatch(host):
         raise _wrong(text, "has a registry that is no host name")
-    return Reference(text, host, name, tag, digest)
+    return _unambiguous(Reference(text, host, name, tag, digest))
+
+
+def _unambiguous(reference: Reference) -> Reference:
+    """Return what every engine reads alike, or raise InvalidReferenceError."""
+    full = reference.repository(local=False)
+    if len(full) > MAX_REPOSITORY:
+        raise _wrong(
+            reference.text, f"is a repository of more than {MAX_REPOSITORY} characters"
+        )
+    # Docker shortens docker.io/foo.bar/x to foo.bar/x, and its overlay2 store takes
+    # one for the other. Nobody on Docker Hub has such a name.
+    if full.startswith(f"{DEFAULT_HOST}/") and _split_host(reference.path)[0]:
+        raise _wrong(reference.text, "has another registry's name below Docker Hub's")
+    # To Docker an id; CRI takes sha256:… for a name and its tag.
+    short = full.removeprefix(f"{DEFAULT_HOST}/library/")
+    if _CONTENT.fullmatch(f"{short}:{reference.tag}".removesuffix(":")):
+        raise _wrong(reference.text, "is an id or a digest, which is no name")
+    return reference
 
 
 def _split_host(text: str) -> tuple[str, str]:

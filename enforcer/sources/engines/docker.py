@@ -136,11 +136,14 @@ class Docker:
 
 
 def familiar(name: str) -> str:
-    """Shorten a stored name as Docker shows it: `docker.io/library/` goes."""
-    for prefix in ("docker.io/library/", "docker.io/"):
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    return name
+    """Shorten a stored name as Docker shows it: `docker.io/` and `library/` go.
+
+    Raises:
+        InvalidReferenceError: `docker.io/foo.bar/x`, which would read as foo.bar's.
+    """
+    path = parse_reference(name).path
+    short = name.removeprefix("docker.io/")
+    return short.removeprefix("library/") if path.count("/") == 1 else short
 
 
 def _is_id(record: _Record) -> bool:
