@@ -7,7 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from enforcer.assembly import evidence_store, host_rules, load_policy, plugin_runner
+from enforcer.assembly import (
+    break_glass,
+    evidence_store,
+    host_rules,
+    load_policy,
+    plugin_runner,
+)
 from enforcer.audit.clock import FixedClock, HostClock
 from enforcer.cli.main import UsageError, status_of
 from enforcer.cli.output import coloured, is_json, print_json, settings_of
@@ -109,6 +115,7 @@ def _judge(
         clock=clock,
         evidence=_evidence(settings, arguments),
         consult=_plugins(settings, arguments).ask,
+        glass=None if own else break_glass(settings),
     )
     try:
         decision = weigher.weigh(subject, force)

@@ -64,9 +64,13 @@ _VERIFICATION = ("level", "override", "verifyTimestamp")
 
 
 class PolicyInvalidError(EnforcerError):
-    """A trust policy document cannot be used; the text lists every problem."""
+    """A policy cannot be used; the text lists every problem, as does `problems`."""
 
     default_code = Code.POLICY_INVALID
+
+    def __init__(self, what: str, *, remedy: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(what, remedy=remedy)
+        self.problems = tuple(problems)
 
 
 def parse_trust_policy(raw: bytes) -> TrustPolicy:
@@ -92,6 +96,7 @@ def _invalid(problems: Sequence[str]) -> PolicyInvalidError:
     return PolicyInvalidError(
         f"the trust policy has {count} problem{'s' * (count > 1)}: {listed}",
         remedy="Nothing is trusted until all of it is right.",
+        problems=problems,
     )
 
 

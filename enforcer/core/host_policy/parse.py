@@ -60,6 +60,7 @@ def parse_host_policy(files: Sequence[tuple[str, bytes]]) -> HostPolicy:
             f"{listed_problems(problems)}",
             remedy="Nothing is trusted until all of it is right; `enforcer policy "
             "check` reads it without putting it in force.",
+            problems=problems,
         )
     return policy
 

@@ -14,10 +14,13 @@ from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.reference import Reference, parse_reference
 from enforcer.core.subject import Claim
 from enforcer.ports import EngineError
-from enforcer.sources.engines.containerd import Containerd, ambiguous
+from enforcer.sources.engines.containerd import (
+    CRI_NAMESPACE,
+    Containerd,
+    ambiguous,
+)
 from enforcer.sources.engines.docker import NAMESPACE, Docker, familiar
 
-CRI_NAMESPACE = "k8s.io"
 MAX_NAMESPACE = 76  # containerd, pkg/identifiers
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")  # the same

@@ -45,6 +45,8 @@ from enforcer.sources.engines.pb import (
 CALL_SECONDS = 1.5  # half the decision's deadline; an answer takes a millisecond
 MAX_NAMES = 256  # names of one image that are tried
 TASKS = "io.containerd.runtime.v2.task"
+CRI_NAMESPACE = "k8s.io"
+PINNED = 'labels."io.cri-containerd.pinned"==pinned'
 ORIGIN_LABEL = "containerd.io/distribution.source."
 CRI_CONTAINER = "io.cri-containerd.container.metadata"
 
@@ -164,6 +166,16 @@ class Containerd:
         request = images_pb2.ListImagesRequest(filters=[wanted])
         found = _call(self._images.List, request, _in(namespace), "its images")
         return [(image.name, _descriptor(image.target)) for image in found.images]
+
+    def pinned_images(self) -> list[tuple[str, Digest]]:
+        """Return what CRI pinned: images it needs itself, by their first name."""
+        request = images_pb2.ListImagesRequest(filters=[PINNED])
+        found = _call(self._images.List, request, _in(CRI_NAMESPACE), "its images")
+        pinned: dict[Digest, str] = {}
+        for image in sorted(found.images, key=lambda i: i.name)[:MAX_NAMES]:
+            if not image.name.startswith("sha256:"):
+                pinned.setdefault(Digest.parse(image.target.digest), image.name)
+        return [(name, digest) for digest, name in pinned.items()]
 
     def has_origin(self, namespace: str, found: Runnable) -> bool:
         """Whether a registry is recorded as where an image came from."""

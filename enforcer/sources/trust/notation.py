@@ -54,7 +54,8 @@ def _parse(path: Path, raw: bytes) -> TrustPolicy:
         return parse_trust_policy(raw)
     except PolicyInvalidError as error:
         what = f"{path}: {error.what}"
-        raise PolicyInvalidError(what, remedy=error.remedy) from error
+        told = [f"{path}: {problem}" for problem in error.problems]
+        raise PolicyInvalidError(what, remedy=error.remedy, problems=told) from error
 
 
 def _policy_file(folder: Path, *, trusted: bool) -> tuple[Path, bytes]:
