@@ -131,8 +131,8 @@ class SignatureCache(Protocol):
 
         Those whose manifest names one of `targets` as its subject: media type, digest
         and size (signature-specification.md, "Storage"). Those made by a chain with a
-        certificate in `trusted` (digests of DER) come first, then by digest: the
-        order is the same at every call.
+        certificate in `trusted` (digests of DER) come first, each certificate's in
+        turn, then by digest: the order is the same at every call.
         """
 
 

@@ -10,6 +10,7 @@ from enforcer.core.image import Index, parse_manifest_or_index
 from enforcer.core.notary import signing_chain
 from enforcer.core.signature_manifest import parse_signature_manifest
 from enforcer.core.subject import Content
+from enforcer.core.turns import in_turns
 from enforcer.core.verify import StoredSignature
 from enforcer.ports import SignatureCache
 
@@ -87,14 +88,18 @@ class CarriedSignatures:
         """Return the likeliest signatures first; see `ports`."""
         anchors = frozenset(trusted)
 
-        def rank(signature: StoredSignature) -> tuple[bool, Digest, str]:
-            chain = signing_chain(signature.media_type, signature.envelope, targets)
-            unlikely = anchors.isdisjoint(Digest.of(der) for der in chain)
-            return unlikely, signature.digest, signature.media_type
-
         listed = [s for target in targets for s in self._signatures.get(target, ())]
         found = dict.fromkeys(listed)
-        ordered = list(found) if self._as_listed else sorted(found, key=rank)
+        ordered = list(found)
+        if not self._as_listed:
+            ordered.sort(key=lambda s: (s.digest, s.media_type))
+            likely: dict[Digest, list[StoredSignature]] = {}
+            for one in ordered:
+                chain = signing_chain(one.media_type, one.envelope, targets)
+                for anchor in anchors & {Digest.of(der) for der in chain}:
+                    likely.setdefault(anchor, []).append(one)
+            first = in_turns(likely[anchor] for anchor in sorted(likely))
+            ordered = list(dict.fromkeys((*first, *ordered)))
         more = False
         if self._also:
             others, more = self._also.signatures_about(

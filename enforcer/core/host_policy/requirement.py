@@ -88,14 +88,24 @@ def at_least(count: int, parts: Sequence[Requirement]) -> Requirement:
 
 
 def both(first: Requirement, second: Requirement) -> Requirement:
-    """Require two things that are judged apart: a key may serve in each of them."""
+    """Require two things that are judged apart: a key may serve in each of them.
+
+    Alternatives that ask for more than another one are left out.
+    """
     found = dict.fromkeys(
         tuple(sorted((Counter(one) | Counter(two)).elements()))
         for one in first.alternatives
         for two in second.alternatives
     )
-    text = first.text if first.text == second.text else f"{first.text}, {second.text}"
-    return Requirement(text, tuple(found))
+    least = tuple(
+        names
+        for names in found
+        if not any(other != names and _covers(names, other) for other in found)
+    )
+    words = [" and ".join(names) for names in least]
+    if len(words) > 1:
+        words = [f"({text})" if " " in text else text for text in words]
+    return Requirement(" or ".join(words), least)
 
 
 def unmatched(names: Alternative, vouched: Vouched) -> Alternative:

@@ -22,6 +22,7 @@ from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError
 from enforcer.core.notary import signing_chain
 from enforcer.core.signature_manifest import parse_signature_manifest
+from enforcer.core.turns import in_turns
 from enforcer.files import sync_folder
 from enforcer.ports import CacheError
 
@@ -54,8 +55,8 @@ ORDER BY EXISTS(SELECT 1 FROM signatures WHERE subject = parent) DESC, parent LI
 """
 # Both stop at the limit, however many signatures there are: each walks an index.
 _LIKELY = """
-SELECT DISTINCT envelope, media_type FROM likely WHERE about = ? AND certificate = ?
-ORDER BY envelope, media_type LIMIT ?
+SELECT DISTINCT envelope, media_type, certificate FROM likely
+WHERE about = ? AND certificate = ? ORDER BY envelope, media_type LIMIT ?
 """
 _SIGNATURES = """
 SELECT DISTINCT envelope, media_type FROM signatures WHERE about = ?
@@ -103,14 +104,15 @@ class Index:
         self, subjects: Collection[Descriptor], trusted: Collection[Digest], limit: int
     ) -> list[tuple[Digest, str]]:
         """Return envelopes with their media types; see `ports` for the order."""
-        likely = self._ask_each(
-            _LIKELY, [(str(a), str(c), limit) for a in subjects for c in trusted]
-        )
+        likely: dict[str, list[Row]] = {}
+        questions = [(str(a), str(c), limit) for a in subjects for c in sorted(trusted)]
+        for *row, certificate in sorted(set(self._ask_each(_LIKELY, questions))):
+            likely.setdefault(certificate, []).append(tuple(row))
         others = self._ask_each(
             _SIGNATURES, [(str(about), limit) for about in subjects]
         )
-        first = sorted(set(likely))
-        rows = [*first, *sorted(set(others) - set(likely))][:limit]
+        first = in_turns(likely[name] for name in sorted(likely))
+        rows = [*first, *sorted(set(others) - set(first))][:limit]
         return [(self._digest(row[0]), row[1]) for row in rows]
 
     def entries(self) -> list[Row]:

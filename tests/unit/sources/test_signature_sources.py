@@ -87,6 +87,19 @@ def test_the_order_is_the_same_at_every_call_and_trusted_come_first(make: Make) 
     assert len(found) == 12
 
 
+def test_trusted_signers_take_turns(make: Make) -> None:
+    """A policy may ask for two of them: many by one must not hide the other's one."""
+    many = [signature(ONE.manifest, "acme", number=str(n)) for n in range(20)]
+    single = signature(ONE.manifest, "wabbit")
+    cache, digest = make([single, *many]), ONE.manifest.descriptor
+
+    trusted = [root_of("acme"), root_of("wabbit")]
+    found, more = cache.signatures_about([digest], trusted=trusted, limit=2)
+
+    assert single.envelope in [item.envelope for item in found]
+    assert more
+
+
 def test_one_signature_twice_counts_once(make: Make) -> None:
     one = signature(ONE.manifest)
 
