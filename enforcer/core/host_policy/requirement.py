@@ -90,8 +90,11 @@ def at_least(count: int, parts: Sequence[Requirement]) -> Requirement:
 def both(first: Requirement, second: Requirement) -> Requirement:
     """Require two things that are judged apart: a key may serve in each of them.
 
-    Alternatives that ask for more than another one are left out.
+    Alternatives that ask for more than another one are left out. Of two that have more
+    than MAX_ALTERNATIVES ways together the second stands for both: this is advice.
     """
+    if len(first.alternatives) * len(second.alternatives) > MAX_ALTERNATIVES:
+        return Requirement(f"({first.text}), and ({second.text})", second.alternatives)
     found = dict.fromkeys(
         tuple(sorted((Counter(one) | Counter(two)).elements()))
         for one in first.alternatives
