@@ -114,6 +114,9 @@ def _signature(report: SignatureReport) -> pb.Signature:
         digest=str(report.digest),
         format=report.format,
         signer=report.signer,
+        key=str(report.key or ""),
+        signed=str(report.signed or ""),
+        vouches_for=report.vouches_for,
         checks=[
             pb.CheckResult(
                 name=str(finding.check),

@@ -10,6 +10,7 @@ from enforcer.cli.main import DONE, MISCONFIGURED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.core.certificate import parse_certificate
 from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.evidence import key_digest
 from enforcer.core.identity import subject_text
 from enforcer.core.policy import StoreName, StoreType
 from enforcer.core.signing import generate_test_chain
@@ -76,7 +77,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print_json(found)
     else:
         for item in found:
-            print("  ".join(item.values()))
+            print("  ".join(v for name, v in item.items() if name != "key"))
     for problem in problems:
         print(f"enforcer: {clip(str(problem), limit=500)}", file=sys.stderr)
     return MISCONFIGURED if problems else DONE
@@ -105,6 +106,7 @@ def _described(store: StoreName, path: Path, der: bytes) -> dict[str, str]:
         "store": str(store),
         "file": clip(path.name),
         "subject": subject_text(parsed.subject),
+        "key": str(key_digest(parsed)),
         "until": f"{parsed.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
     }
 

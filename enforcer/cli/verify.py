@@ -215,6 +215,8 @@ def _print(record: DecisionRecord) -> None:
 
 def _print_signature(report: SignatureReport) -> None:
     print(f"  signature  {report.digest.short}  {report.format}  {report.signer}")
+    if report.vouches_for:
+        print(f"    counts for {', '.join(report.vouches_for)}")
     for finding in report.findings:
         mark, colour = _MARKS[finding.result]
         noted = "" if finding.action == "enforce" else f" ({finding.action})"

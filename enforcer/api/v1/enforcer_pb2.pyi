@@ -79,16 +79,22 @@ class Subject(_message.Message):
     def __init__(self, index: _Optional[str] = ..., manifest: _Optional[str] = ..., config: _Optional[str] = ..., chain_id: _Optional[str] = ...) -> None: ...
 
 class Signature(_message.Message):
-    __slots__ = ("digest", "format", "signer", "checks")
+    __slots__ = ("digest", "format", "signer", "checks", "key", "signed", "vouches_for")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     SIGNER_FIELD_NUMBER: _ClassVar[int]
     CHECKS_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_FIELD_NUMBER: _ClassVar[int]
+    VOUCHES_FOR_FIELD_NUMBER: _ClassVar[int]
     digest: str
     format: str
     signer: str
     checks: _containers.RepeatedCompositeFieldContainer[CheckResult]
-    def __init__(self, digest: _Optional[str] = ..., format: _Optional[str] = ..., signer: _Optional[str] = ..., checks: _Optional[_Iterable[_Union[CheckResult, _Mapping]]] = ...) -> None: ...
+    key: str
+    signed: str
+    vouches_for: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, digest: _Optional[str] = ..., format: _Optional[str] = ..., signer: _Optional[str] = ..., checks: _Optional[_Iterable[_Union[CheckResult, _Mapping]]] = ..., key: _Optional[str] = ..., signed: _Optional[str] = ..., vouches_for: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CheckResult(_message.Message):
     __slots__ = ("name", "result", "action", "message", "code")

@@ -217,7 +217,9 @@ def test_a_certificate_is_added_and_listed(host: Host) -> None:
     assert host.run(*add).status == 0  # again, the same
     found = host.run("trust", "list", "-o", "json").json
     assert [item["store"] for item in found] == ["ca:acme", "ca:wabbit"]
-    assert [list(item) for item in found] == [["store", "file", "subject", "until"]] * 2
+    assert [list(item) for item in found] == [
+        ["store", "file", "subject", "key", "until"]
+    ] * 2
     assert (
         "ca:wabbit  wabbit-ca.crt  CN=wabbit,O=enforcer test root"
         in host.run("trust", "list").out
