@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from enforcer.core.collected import SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
+from enforcer.core.host_policy import parse_host_policy
 from enforcer.core.policy import parse_trust_policy
 from enforcer.core.signature_manifest import build_signature_manifest
 from enforcer.core.signing import (
@@ -164,6 +165,40 @@ def _decisions(folder: Path) -> dict[str, Probe]:
             raise RuntimeError(f"the cache took {count} of {len(files)} signatures")
         weigher = Weigher(rules=HostRules(), cache=cache, clock=_Clock())
         probes[name] = timed(partial(_decide, weigher, force, allowed))
+    return probes | _host_policies(folder)
+
+
+def _host_policies(folder: Path) -> dict[str, Probe]:
+    """The same judgement by a host policy: as many signers as signatures, ES256."""
+    probes: dict[str, Probe] = {}
+    for count, of in ((1, 1), (3, 5)):
+        people = [_signer(_PRIMITIVES["ES256"]) for _ in range(of)]
+        names = [f"s{number}" for number in range(of)]
+        cache = DiskCache(folder / f"host-{of}")
+        cache.add([_cached(signer) for signer, _ in people])
+        asked = {"atLeast": {"count": count, "of": names}}
+        document = {
+            "apiVersion": "enforcer/v1",
+            "signers": {
+                name: {"x509": {"trustStores": [f"ca:{name}"], "identities": ["*"]}}
+                for name in names
+            },
+            "always": asked,
+            "statements": [{"name": "all", "scopes": ["*"], "require": asked}],
+        }
+        stores = [StoreName(StoreType.CA, name) for name in names]
+        force = PolicyInForce(
+            parse_host_policy([("bench", json.dumps(document).encode())]),
+            TrustStores(
+                {
+                    store: TrustStore(store, (root.der,))
+                    for store, (_, root) in zip(stores, people, strict=True)
+                }
+            ),
+        )
+        weigher = Weigher(rules=HostRules(), cache=cache, clock=_Clock())
+        name = f"decision, host policy, {count} of {of} signers"
+        probes[name] = timed(partial(_decide, weigher, force, True))  # noqa: FBT003
     return probes
 
 
