@@ -8,28 +8,32 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import yaml
 
+from enforcer.files import write_file
 from enforcer.gate.render import render_gate
 from tests.engines.containerd import Containerd
 from tests.engines.dockerd import Dockerd
 from tests.engines.notation import Notation, Signer, statement
 from tests.engines.path import REAL_RUNC
-from tests.engines.process import Daemon, run
+from tests.engines.process import Daemon, run, wait_until
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
+POLICY_SECONDS = 10  # a change is in force within one; the machine may be busy
 
 
 class EnforcedHost:
     """Folders, one daemon and one gate below a short folder in /tmp.
 
     Make engines with `gate=host.gate`, then `configure` and `start`. One signer,
-    `acme`, is trusted in `ca:acme` for every name; `stranger` is not trusted.
+    `acme`, is trusted in `ca:acme` for every name; `stranger` is not trusted. With
+    `write_policy` the host has a host policy instead, and nobody is trusted until
+    `trust` says so.
     """
 
     def __init__(self) -> None:
@@ -81,6 +85,50 @@ class EnforcedHost:
         self.settings |= settings
         text = yaml.safe_dump(self.settings)
         (self.config / "enforcer.yaml").write_text(text)
+
+    def write_policy(
+        self, policy: str | Mapping[str, object], name: str = "10-policy.yaml"
+    ) -> Path:
+        """Put one file of a host policy in place, whole; return where it is."""
+        if self.settings.pop("notationConfig", None):
+            self.configure()
+        text = policy if isinstance(policy, str) else json.dumps(policy, indent=2)
+        path = self.config / "policy.d" / name
+        path.parent.mkdir(exist_ok=True)
+        write_file(path, text.encode())
+        return path
+
+    def trust(self, store: str, *signers: Signer) -> None:
+        """Put signers' CAs into `ca:STORE` of the host policy."""
+        self.enforcer("trust", "add", "--store", store, *(s.ca for s in signers))
+
+    def policy(self) -> dict[str, str]:
+        """Return `path`, `digest` and `problem` of the policy in force, by status."""
+        done = self.enforcer("status", "-o", "json", check=False)
+        found: dict[str, str] = json.loads(done.stdout)["policy"]
+        return found
+
+    @contextlib.contextmanager
+    def policy_changes(self) -> Iterator[None]:
+        """Wait at the end until another policy than at the beginning is in force."""
+        before = self.policy()["digest"]
+        yield
+        wait_until(
+            lambda: self.policy()["digest"] not in ("", before),
+            "another policy is in force",
+            POLICY_SECONDS,
+        )
+
+    @contextlib.contextmanager
+    def also(self, **part: object) -> Iterator[None]:
+        """Have one more file in the policy for a while, as `deny=[...]`."""
+        with self.policy_changes():
+            added = self.write_policy({"apiVersion": "enforcer/v1"} | part, "50.yaml")
+        try:
+            yield
+        finally:
+            with self.policy_changes():
+                added.unlink()
 
     @property
     def log(self) -> str:

@@ -19,6 +19,8 @@ from tests.engines.fixtures import (
     old_docker,
     open_gate,
 )
+from tests.real.acme import People
+from tests.real.acme import people as make_people
 from tests.real.stage import Stage, containerd_stage, docker_stage
 
 __all__ = [
@@ -65,3 +67,9 @@ def gated_old_docker(engines: Path) -> Iterator[Stage]:
     """Run Docker 20.10 behind a gate."""
     with docker_stage("graphdriver", "bookworm") as stage:
         yield stage
+
+
+@pytest.fixture(scope="session")
+def people(engines: Path, tmp_path_factory: pytest.TempPathFactory) -> People:
+    """ACME's signers, its vendor and a stranger, for hosts with a host policy."""
+    return make_people(tmp_path_factory.mktemp("people"))

@@ -4,7 +4,7 @@ import itertools
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -88,12 +88,16 @@ class Stage:
         word: str,
         *,
         name: str | None = None,
+        text: str | None = None,
         index: bool = False,
         cmd: Sequence[str] | None = None,
         namespace: str = "default",
     ) -> Image:
-        """Make an image and give it to the engine; `name` moves an existing tag."""
-        text = f"this is {self.name(word)}"
+        """Make an image and give it to the engine; `name` moves an existing tag.
+
+        Images with the same `text` have the same root file system.
+        """
+        text = text or f"this is {self.name(word)}"
         tag = name or f"{self.name(word)}:1"
         layout = self._images / self.name("layout")
         digest = write_layout(layout, text=text, tag=tag, index=index, cmd=cmd)
@@ -108,6 +112,15 @@ class Stage:
             self.engine.docker("load", "--input", image.archive)
         else:
             self.engine.ctr("images", "import", image.archive, namespace=namespace)
+
+    def save(self, image: Image) -> Image:
+        """Export an image by its name, as the engine writes it."""
+        archive = self._images / f"{self.name('saved')}.tar"
+        if isinstance(self.engine, Dockerd):
+            self.engine.docker("save", "--output", archive, image.name)
+        else:
+            self.engine.ctr("images", "export", archive, image.full)
+        return replace(image, archive=archive)
 
     def sign(
         self, image: Image, *, by: Signing = "notation", signer: Signer | None = None
@@ -127,6 +140,15 @@ class Stage:
             self.host.sign(f"docker:{image.name}", signer)
         else:
             self.host.sign(f"containerd:{image.full}", signer)
+
+    def rename(self, image: Image, name: str) -> Image:
+        """Give an image one more name; `name` moves if something has it already."""
+        renamed = replace(image, name=name)
+        if isinstance(self.engine, Dockerd):
+            self.engine.docker("tag", image.name, name)
+        else:
+            self.engine.ctr("images", "tag", "--force", image.full, renamed.full)
+        return renamed
 
     def unsign(self, image: Image) -> None:
         """Forget the signatures about an image."""
