@@ -42,6 +42,7 @@ from enforcer.assembly import (
 from enforcer.audit.clock import HostClock
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
+from enforcer.core.policy import PolicyInvalidError
 from enforcer.files import locked, make_folder
 from enforcer.ports import PolicyInForce
 from enforcer.settings import Settings, load_settings
@@ -144,7 +145,7 @@ class Daemon:
     def _reload(self) -> str:
         try:
             settings = self._reread()
-            force = self._host.policy.reload(lambda: load_policy(settings))
+            force = self._host.policy.reload(lambda: self._load(settings))
         except EnforcerError as error:
             self._problem = str(error)
             log.error("reload failed, the old policy stays", reason=self._problem)
@@ -156,6 +157,19 @@ class Daemon:
             log.warning("policy", note=note)
         log.info("policy in force", digest=str(force.policy.digest))
         return str(force.policy.digest)
+
+    def _load(self, settings: Settings) -> PolicyInForce:
+        """Read the policy as one: what somebody wrote to meanwhile may be half of it.
+
+        Half a policy can allow what the whole denies, and parse just as well.
+        """
+        force = load_policy(settings)
+        if self._look() != self._seen:
+            raise PolicyInvalidError(
+                "the policy changed while it was read",
+                remedy="It is read again as soon as nobody writes to it.",
+            )
+        return force
 
     def status(self) -> HostStatus:
         """Return what is in force, for `enforcer status`."""

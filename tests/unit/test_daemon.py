@@ -22,6 +22,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
+from enforcer.core.errors import EnforcerError
+from enforcer.daemon import Daemon
+from enforcer.settings import Settings, load_settings
 
 WAIT_SECONDS = 20  # a loaded two-core machine; the daemon needs one
 SOCKETS = ("enforcer.sock", "admin.sock", "ask.sock")
@@ -249,3 +252,43 @@ def test_modes_of_the_sockets_are_the_documented_ones(systemd: Systemd) -> None:
 
     assert modes == {"enforcer.sock": 0o660, "admin.sock": 0o600, "ask.sock": 0o600}
     assert (systemd.home / "run" / "inner").stat().st_mode & 0o777 == 0o700
+
+
+LAX = """\
+apiVersion: enforcer/v1
+signers: {acme: {x509: {trustStores: ["ca:acme"], identities: ["*"]}}}
+always: acme
+statements: [{name: all, scopes: ["*"], require: acme}]
+"""
+STRICT = f"{LAX}deny: [{{image: '{DIGEST}', since: 2026-01-02, reason: stolen}}]\n"
+
+
+def test_a_policy_that_changes_while_it_is_read_is_not_put_in_force(
+    tmp_path: Path,
+) -> None:
+    """An editor that begins just then leaves half of it for the daemon to read."""
+    folders = [tmp_path / name for name in ("config", "state", "run")]
+    policy = folders[0] / "policy.d" / "10-policy.yaml"
+    policy.parent.mkdir(parents=True)
+    (folders[0] / "enforcer.yaml").write_text("{apiVersion: enforcer/v1, engines: []}")
+    policy.write_text(STRICT)
+    edits: list[str] = []
+
+    def reread() -> Settings:
+        for text in edits:
+            policy.write_text(text)
+        return load_settings(*folders)
+
+    daemon = Daemon(reread(), reread)
+    with contextlib.closing(daemon._judge):
+        before = daemon.reload()
+        edits.append(LAX)
+        with pytest.raises(EnforcerError, match="changed while it was read"):
+            daemon.reload()
+        status = daemon.status()
+        edits.clear()
+        after = daemon.reload()
+
+    assert status.policy_digest == before
+    assert "changed while it was read" in status.policy_problem
+    assert after != before
