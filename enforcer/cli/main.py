@@ -16,14 +16,12 @@ from enforcer.core.errors import EnforcerError, clip
 DONE, REFUSED, USAGE, UNREACHABLE, MISCONFIGURED = 0, 1, 2, 3, 4
 INTERRUPTED = 130  # as shells count Ctrl-C
 
-_DONE = (
-    Code.ALLOWED,
-    Code.SKIPPED,
-    Code.BUILD_ALLOWED,
-    Code.EXEMPT,
-    Code.BREAK_GLASS,
-)
 _STATUS = {
+    Code.ALLOWED: DONE,
+    Code.SKIPPED: DONE,
+    Code.BUILD_ALLOWED: DONE,
+    Code.EXEMPT: DONE,
+    Code.BREAK_GLASS: DONE,
     Code.CONTENT_MISSING: UNREACHABLE,
     Code.NO_RECORD: UNREACHABLE,
     Code.ENGINE_UNKNOWN: UNREACHABLE,
@@ -31,7 +29,6 @@ _STATUS = {
     Code.CACHE_UNAVAILABLE: UNREACHABLE,
     Code.TSA_UNREACHABLE: UNREACHABLE,
     Code.REFERENCE_INVALID: USAGE,
-    Code.TIME_UNKNOWN: MISCONFIGURED,
     Code.POLICY_MISSING: MISCONFIGURED,
     Code.POLICY_INVALID: MISCONFIGURED,
     Code.TRUST_STORE_MISSING: MISCONFIGURED,
@@ -47,7 +44,6 @@ _VERBS = {
     "sign": "sign a local image or artifact into the cache",
     "cache": "fill and keep the signature cache",
     "trust": "trust stores and trying-out certificates",
-    "policy": "lint, explain, import the host policy; break-glass",
     "floors": "what may only ever deny, and root's reset of it",
     "status": "what the daemon enforces right now",
     "explain": "what a code means and what to do",
@@ -61,8 +57,6 @@ class UsageError(Exception):
 
 def status_of(code: Code) -> int:
     """Return the exit status for a decision or error with this code."""
-    if code in _DONE:
-        return DONE
     return _STATUS.get(code, REFUSED)
 
 

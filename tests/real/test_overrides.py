@@ -168,6 +168,7 @@ def test_broken_glass_lets_one_image_start_until_it_is_mended(stage: Stage) -> N
     assert_runs(stage, image)
     record = stage.host.decisions()[-1]
     status = stage.host.enforcer("status").stdout
+    told = judged(stage, image)
     assert_refused(stage, other, "is not signed", "[ENF-1001]")
     _glass(stage).mend(digest)
 
@@ -177,6 +178,7 @@ def test_broken_glass_lets_one_image_start_until_it_is_mended(stage: Stage) -> N
     assert "is not signed" in record["message"]
     assert "[ENF-1001]" in record["message"]
     assert record["policy"] == stage.host.policy()["digest"]
+    assert (told["allowed"], told["code"]) == (True, "ENF-1021")
     assert f"broken glass: {digest}, 23 h 59 min more: ticket 4711" in status
 
 

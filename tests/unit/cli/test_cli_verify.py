@@ -36,6 +36,25 @@ def test_a_signed_artifact_is_allowed_an_unsigned_one_is_not(host: Host) -> None
     assert "ok       authenticity" in allowed.out
 
 
+def test_an_exempt_artifact_is_allowed_by_the_exit_status_too(host: Host) -> None:
+    """Scripts look at nothing else."""
+    host.settings()
+    place = host.root / "config" / "policy.d" / "10.yaml"
+    place.parent.mkdir()
+    place.write_text(
+        'apiVersion: enforcer/v1\nsigners: {acme: {x509: {trustStores: ["ca:acme"], '
+        'identities: ["*"]}}}\nalways: acme\nstatements: [{name: all, scopes: ["*"], '
+        f"require: acme}}]\nexempt: [{{digest: '{host.digest}', role: sandbox, "
+        "reason: pause, until: 2126-01-01}]\n"
+    )
+
+    done = host.verify("--scope", SCOPE)
+
+    assert done.out.startswith("ALLOWED  ")
+    assert "[ENF-1020]" in done.out
+    assert done.status == 0
+
+
 def test_a_strangers_signature_is_refused_with_every_check(host: Host) -> None:
     host.sign("--write-layout", by="wabbit")
 
