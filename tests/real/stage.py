@@ -113,6 +113,11 @@ class Stage:
         else:
             self.engine.ctr("images", "import", image.archive, namespace=namespace)
 
+    def id_of(self, image: Image) -> str:
+        """Return what Docker calls an image that nobody named."""
+        words = ("image", "inspect", "--format", "{{.Id}}", image.name)
+        return self.docker.docker(*words).stdout.strip()
+
     def save(self, image: Image) -> Image:
         """Export an image by its name, as the engine writes it."""
         archive = self._images / f"{self.name('saved')}.tar"
