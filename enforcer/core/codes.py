@@ -88,9 +88,9 @@ PAGES: dict[Code, tuple[str, str]] = {
         "import`). A rebuilt image is other content and needs a new signature.",
     ),
     Code.NO_STATEMENT: (
-        "No statement of the trust policy covers the name of this image.",
-        "Add the repository to the registryScopes of a statement. Names without "
-        "a registry are judged under `local/NAME`.",
+        "No statement of the policy covers the name of this image.",
+        "Add the repository to the scopes of a statement (`registryScopes` in a "
+        "Notation policy). Names without a registry are judged under `local/NAME`.",
     ),
     Code.SIGNATURE_INVALID: (
         "A signature was found, but it is malformed, does not verify, or its "
@@ -143,8 +143,9 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Sign the image again as the message asks, or change the signer's conditions.",
     ),
     Code.DENY_LISTED: (
-        "The policy's deny list names this image, signature or key. Nothing overrides "
-        "that: no signature, no exemption, no break-glass.",
+        "The policy's deny list names this image, or the signature or key that would "
+        "have counted. Nothing starts an image that is named: no signature, no "
+        "exemption and no break-glass.",
         "Do not run it. Root removes the entry from `deny` if it is wrong.",
     ),
     Code.EXEMPT: (
@@ -236,12 +237,13 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Nothing to do; what is built still needs a signature to run.",
     ),
     Code.POLICY_MISSING: (
-        "This host has no trust policy, so nothing is trusted.",
-        "Set `notationConfig: DIR` in enforcer.yaml and put trustpolicy.json there.",
+        "This host has no policy, so nothing is trusted.",
+        "Put a *.yaml file into policy.d (the README has one), or name a Notation "
+        "folder with `notationConfig: DIR` in enforcer.yaml.",
     ),
     Code.POLICY_INVALID: (
-        "The trust policy cannot be used as it is.",
-        "Mend what the message names, then `systemctl reload enforcer`.",
+        "The policy cannot be used as it is.",
+        "Mend what the message names; `enforcer policy check` names all of it.",
     ),
     Code.TRUST_STORE_MISSING: (
         "A trust store that the policy names is missing or empty.",

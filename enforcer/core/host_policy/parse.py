@@ -83,6 +83,7 @@ class _Merger:
         self._denied: dict[str, dict[Digest, Denial]] = {k: {} for k in _DENIABLE}
         self._exemptions: list[Exemption] = []
         self._mirrors: list[Mirror] = []
+        self._unread = False  # then nothing can be missed: it may stand there
         self._scopes: dict[str, str] = {}
         self._names: dict[str, str] = {}
 
@@ -93,6 +94,7 @@ class _Merger:
             root = reader.compose(raw, aliases=False)
         except MalformedError as error:
             self.problems.append(error.what)
+            self._unread = True
             return
         if root is None:
             self.problems.append(f"{path}:1: the file is empty; remove it")
@@ -145,16 +147,17 @@ class _Merger:
 
     def _always_demand(self) -> Demand | None:
         if self._always is None:
-            self.problems.append(
-                "`always` is missing: say who must have signed whatever the name"
-            )
+            if not self._unread:
+                self.problems.append(
+                    "`always` is missing: say who must have signed whatever the name"
+                )
             return None
         reader, node = self._always
         found = parse_requirement(reader, node, self._signers)
         return None if found is None else Demand(ALWAYS, found, reader.place(node))
 
     def _demands(self) -> Iterator[Demand]:
-        if not self._statements:
+        if not self._statements and not self._unread:
             self.problems.append("`statements` is missing: no image could start")
         for reader, node in self._statements:
             checks: dict[str, Check] = {
