@@ -85,8 +85,8 @@ def _too_old(question: Question) -> Outcome | None:
     if authentic is None:
         return failed(
             Code.CONDITION_UNMET,
-            f"it must be signed within {within.days} days by authentic time, and there "
-            "is no such time",
+            f"it must be signed within {_in_words(within)} by authentic time, and "
+            "there is no such time",
         )
     claimed = question.opened.envelope.attributes.signing_time or authentic
     signed = min(authentic, claimed)
@@ -94,8 +94,13 @@ def _too_old(question: Question) -> Outcome | None:
         return None
     return failed(
         Code.CONDITION_UNMET,
-        f"it was signed at {format_rfc3339(signed)}, more than {within.days} days ago",
+        f"it was signed at {format_rfc3339(signed)}, more than {_in_words(within)} ago",
     )
+
+
+def _in_words(age: timedelta) -> str:
+    hours = age // timedelta(hours=1)
+    return f"{hours} hours" if hours % 24 else f"{hours // 24} days"
 
 
 def _outlived(question: Question) -> Outcome | None:

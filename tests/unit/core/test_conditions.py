@@ -514,6 +514,19 @@ def test_a_signing_authoritys_time_is_authentic() -> None:
         assert judge(raw, MONTH, AUTHORITY).accepted is accepted
 
 
+@pytest.mark.parametrize("hours", [6, 36])
+def test_an_age_in_hours_is_told_in_hours(hours: int) -> None:
+    """`signedWithin: 6h` is not "0 days"."""
+    rules = Conditions(signed_within=hours * HOUR)
+    old = NOW - 40 * DAY
+
+    told = refusal(judge(signed(old, old), rules, ACME, TIME)).because
+    none = refusal(judge(signed(old), rules)).because
+
+    assert told.endswith(f", more than {hours} hours ago")
+    assert none.startswith(f"it must be signed within {hours} hours by ")
+
+
 # -- user metadata -----------------------------------------------------------------
 
 
