@@ -1,7 +1,8 @@
 """What a host policy asks of a signer's signatures beyond a Notation trust policy.
 
 Each condition tightens the check it belongs to (`core.notary`, `core.validity`): none
-of them can make a signature count that would not count without it.
+of them can make a signature count that would not count without it. Two may, since they
+say what else counts: `authentic_expiry`, and what `revocation` does with old evidence.
 """
 
 from collections.abc import Mapping

@@ -22,7 +22,7 @@ from enforcer.core.timestamp import (
 )
 from enforcer.core.x509chain import has_expired, not_valid_at
 
-MAX_CLOCK_SKEW = timedelta(minutes=5)  # between a TSA's clock and this host's
+MAX_CLOCK_SKEW = timedelta(minutes=5)  # between who states a time and this host
 
 
 def ask_expiry(question: Question) -> Outcome:
@@ -90,6 +90,12 @@ def _too_old(question: Question) -> Outcome | None:
         )
     claimed = question.opened.envelope.attributes.signing_time or authentic
     signed = min(authentic, claimed)
+    if signed > question.at + MAX_CLOCK_SKEW:  # it would stay young for too long
+        return failed(
+            Code.CONDITION_UNMET,
+            f"it was signed at {format_rfc3339(signed)}, but here it is "
+            f"{format_rfc3339(question.at)}",
+        )
     if question.at - signed <= within:
         return None
     return failed(

@@ -527,6 +527,21 @@ def test_an_age_in_hours_is_told_in_hours(hours: int) -> None:
     assert none.startswith(f"it must be signed within {hours} hours by ")
 
 
+def test_a_signing_authoritys_time_from_the_future_is_not_young() -> None:
+    """Else one signature dated 2030 would stay fresh for years."""
+    soon = make_envelope(CHAIN, protected=by_authority(NOW + timedelta(minutes=5)))
+    future = make_envelope(
+        CHAIN, protected=by_authority(NOW + 6 * timedelta(minutes=1))
+    )
+
+    assert judge(soon, MONTH, AUTHORITY).accepted
+    problem = refusal(judge(future, MONTH, AUTHORITY))
+    assert (problem.check, problem.code) == (Check.TIMESTAMP, Code.CONDITION_UNMET)
+    assert problem.because == (
+        "it was signed at 2026-06-01T12:06:00Z, but here it is 2026-06-01T12:00:00Z"
+    )
+
+
 # -- user metadata -----------------------------------------------------------------
 
 
