@@ -1,16 +1,17 @@
 """The policy in force: the last good one, whatever happens to its files."""
 
-import os
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from enforcer.core.errors import EnforcerError
 from enforcer.ports import PolicyInForce, PolicyMissingError
 
-MAX_WATCHED = 10_000  # files and folders; a store has a few certificates
+MAX_WATCHED = 10_000  # files and folders in a place; a store has a few certificates
 
 Fingerprint = tuple[tuple[object, ...], ...]
 
@@ -60,29 +61,29 @@ class KeptPolicy:
 
 def fingerprint(places: Sequence[Path]) -> Fingerprint:
     """Return what changes when a file in one of these places does. Never raises."""
-    found = (entry for place in places for entry in _entries(place))
-    return tuple(islice(found, MAX_WATCHED))
+    # Bounded each: a policy.d that is a checkout must not hide the trust stores.
+    found = (islice(_entries(place), MAX_WATCHED) for place in places)
+    return tuple(chain.from_iterable(found))
 
 
 def _entries(place: Path) -> Iterator[tuple[object, ...]]:
-    try:
-        status = place.lstat()
-    except (OSError, ValueError) as error:
-        yield str(place), type(error).__name__
-        return
-    yield (
-        str(place),
-        status.st_mode,
-        status.st_uid,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
-    try:
-        with os.scandir(place) as inside:
-            names = sorted(entry.name for entry in inside)
-    except OSError:  # a file, mostly
-        return
-    for name in names:
-        yield from _entries(place / name)
+    """Yield what is there and below, the nearest first: that is what is read."""
+    waiting = deque([place])
+    while waiting:
+        path = waiting.popleft()
+        try:
+            status = path.lstat()
+        except (OSError, ValueError) as error:
+            yield str(path), type(error).__name__
+            continue
+        yield (
+            str(path),
+            status.st_mode,
+            status.st_uid,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+        with contextlib.suppress(OSError):  # a file, mostly
+            waiting.extend(sorted(path.iterdir()))

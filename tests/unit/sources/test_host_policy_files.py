@@ -1,7 +1,8 @@
 """`policy.d` and the host's trust stores: written by root alone, whole, and watched."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -346,3 +347,40 @@ def test_links_in_a_circle_end(folder: Path) -> None:
     (folder / "self").symlink_to("self")
 
     assert len(fingerprint((folder,))) == MAX_WATCHED
+
+
+@contextlib.contextmanager
+def deep(place: Path, levels: int) -> Iterator[None]:
+    """Folders in folders; pytest's own cleaning up would recurse too far."""
+    made = [place]
+    try:
+        for _ in range(levels):
+            made.append(made[-1] / "d")
+            made[-1].mkdir()
+        yield
+    finally:
+        for path in reversed(made[1:]):
+            path.rmdir()
+
+
+def test_folders_in_folders_end_as_well(folder: Path) -> None:
+    """Deeper than Python may recurse."""
+    with deep(folder, 1500):
+        assert len(fingerprint((folder,))) == 1500 + 3
+
+
+def test_a_crowded_folder_is_bounded_and_hides_nothing_else(folder: Path) -> None:
+    """A policy.d that is a checkout has thousands of objects in its .git."""
+    objects = folder / ".git" / "objects"
+    objects.mkdir(parents=True)
+    for number in range(20_000):
+        (objects / str(number)).touch()
+    places = (folder, trust_dir(folder))
+
+    before = fingerprint(places)
+    (store(folder) / "b.crt").write_bytes(b"")
+    with_store = fingerprint(places)
+    (folder / "20-demands.yaml").chmod(0o600)
+
+    assert len(before) < MAX_WATCHED + 10
+    assert len({before, with_store, fingerprint(places)}) == 3
