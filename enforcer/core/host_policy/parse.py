@@ -66,8 +66,8 @@ def parse_host_policy(files: Sequence[tuple[str, bytes]]) -> HostPolicy:
 
 
 def _digest(files: Sequence[tuple[str, bytes]]) -> Digest:
-    """Name the whole: what each file is called and holds, in their order."""
-    lines = [f"{Digest.of(raw)} {path}\n" for path, raw in files]
+    """Name the whole: what each file is called and holds, wherever they lie."""
+    lines = [f"{Digest.of(raw)} {path.rpartition('/')[2]}\n" for path, raw in files]
     return Digest.of("".join(lines).encode("utf-8", "surrogateescape"))
 
 

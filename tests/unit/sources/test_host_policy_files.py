@@ -255,6 +255,28 @@ def test_a_store_that_cannot_be_used_fails_only_who_names_it(
     assert host_policy(force).signers
 
 
+def test_a_policy_is_called_by_what_it_says_not_by_where_it_lies(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Two hosts with the same files show the same digest; any change shows another."""
+    copy = tmp_path / "elsewhere" / "policy.d"
+    copy.mkdir(parents=True)
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    first = load(folder).policy.digest
+    assert load(copy).policy.digest == first
+
+    digests = {first}
+    (copy / "20-demands.yaml").write_text(DEMANDS + "# changed\n")
+    digests.add(load(copy).policy.digest)
+    (copy / "20-demands.yaml").rename(copy / "30-demands.yaml")
+    digests.add(load(copy).policy.digest)
+    (copy / "40-more.yaml").write_text("apiVersion: enforcer/v1\n")
+    digests.add(load(copy).policy.digest)
+
+    assert len(digests) == 4
+
+
 # -- watching -----------------------------------------------------------------------
 
 CHANGES: dict[str, Callable[[Path], object]] = {
