@@ -4,6 +4,7 @@ It ends with the boot it was written in, and after LIFETIME_SECONDS whatever hap
 A file that cannot be read, or is somebody else's, grants nothing.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -67,7 +68,7 @@ class BreakGlassFolder:
             require_trusted_folder(self._folder)
             paths = sorted(islice(self._folder.glob("*.json"), MAX_BROKEN))
             boot = self._boot()
-        except (EnforcerError, OSError):
+        except (EnforcerError, OSError, UnicodeDecodeError):
             return ()
         return tuple(self._read_all(paths, boot))
 
@@ -82,7 +83,8 @@ class BreakGlassFolder:
         require_trusted_folder(self._folder)
         for path in self._folder.glob("*.json"):  # of an earlier boot, or over
             if not tuple(self._read_all([path], self._boot())):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
         if len(self.all()) >= MAX_BROKEN:
             raise EnforcerError(
                 f"the glass is broken for {MAX_BROKEN} digests already",
@@ -128,5 +130,6 @@ class BreakGlassFolder:
             return
         left = since + LIFETIME_SECONDS - self._uptime()
         in_time = 0 < left <= LIFETIME_SECONDS
-        if in_time and members.get("boot") == boot and path == self._path(digest):
+        this_boot = bool(boot) and members.get("boot") == boot
+        if in_time and this_boot and path == self._path(digest):
             yield BrokenGlass(digest, reason, int(left))

@@ -129,6 +129,19 @@ def test_it_ends_with_the_boot(broken: Machine) -> None:
     assert broken.grants
 
 
+def test_a_boot_that_cannot_be_told_grants_nothing(broken: Machine) -> None:
+    boot = broken.root / "boot_id"
+    for raw in (None, b"", b"\xff\xfe"):
+        if raw is None:
+            boot.unlink()
+        else:
+            boot.write_bytes(raw)
+        assert not broken.grants
+    broken.change(boot="")  # nor does an empty one agree with an empty one
+    boot.write_bytes(b"")
+    assert not broken.grants
+
+
 @pytest.mark.parametrize(
     "since",
     [
@@ -298,6 +311,15 @@ def test_a_reason_is_made_safe_to_show(broken: Machine) -> None:
 
     assert glass.reason.isprintable()
     assert len(glass.reason) < 520
+
+
+def test_what_cannot_be_removed_keeps_nobody_from_breaking_it(broken: Machine) -> None:
+    """A folder called like a file of an earlier boot."""
+    (broken.folder / "b.json").mkdir()
+
+    broken.glass.break_for(OTHER, "x")
+
+    assert broken.glass.broken_for({OTHER}) == "x"
 
 
 @pytest.mark.parametrize("how", ["folder above", "folder is a link"])
