@@ -85,7 +85,8 @@ class BreakGlassFolder:
             if not tuple(self._read_all([path], self._boot())):
                 with contextlib.suppress(OSError):
                     path.unlink()
-        if len(self.all()) >= MAX_BROKEN:
+        others = [glass for glass in self.all() if glass.digest != digest]
+        if len(others) >= MAX_BROKEN:
             raise EnforcerError(
                 f"the glass is broken for {MAX_BROKEN} digests already",
                 remedy="Mend some with `enforcer policy break-glass --mend DIGEST`.",

@@ -284,6 +284,19 @@ def test_breaking_it_again_begins_anew(broken: Machine) -> None:
     assert (glass.seconds_left, glass.reason) == (LIFETIME_SECONDS, "still")
 
 
+def test_breaking_it_again_is_possible_when_all_are_broken(machine: Machine) -> None:
+    """The hundredth must not be the one that cannot be kept up."""
+    digests = [Digest.of(str(number).encode()) for number in range(MAX_BROKEN)]
+    for digest in digests:
+        machine.glass.break_for(digest, "x")
+    machine.uptime += 3600
+
+    machine.glass.break_for(digests[7], "still")
+
+    assert machine.glass.broken_for({digests[7]}) == "still"
+    assert len(machine.glass.all()) == MAX_BROKEN
+
+
 def test_mending_ends_it_for_one_digest(broken: Machine) -> None:
     broken.glass.break_for(OTHER, "too")
 
