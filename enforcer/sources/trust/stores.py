@@ -38,7 +38,10 @@ def _load_store(
 ) -> TrustStore | EnforcerError:
     try:
         found = read_store(root, name, trusted=trusted)
-        return TrustStore(name, tuple(der for _, ders in found for der in ders))
+        certificates = tuple(der for _, ders in found for der in ders)
+        if not certificates:  # the folder alone; `check` and `status` must say so
+            raise TrustStoreMissingError(name)
+        return TrustStore(name, certificates)
     except EnforcerError as error:
         return error
 

@@ -147,6 +147,18 @@ def test_check_of_the_hosts_own_minds_who_could_change_it(ours: Host) -> None:
     assert (done.status, "can be written by group or others" in done.err) == (4, True)
 
 
+def test_check_fails_over_a_store_that_cannot_be_used(ours: Host) -> None:
+    """The policy is in force, and its signer could never sign."""
+    (ours.root / "config/trust/x509/ca/wabbit/wabbit.crt").unlink()
+
+    text = ours.run("policy", "check")
+    found = ours.run("policy", "check", "-o", "json")
+
+    assert (text.status, found.status) == (4, 4)
+    assert 'unusable     trust store "ca:wabbit" is missing or empty' in text.out
+    assert found.json["unusable"] == ['trust store "ca:wabbit" is missing or empty']
+
+
 def test_check_warns_of_what_nobody_reads_and_what_ends(ours: Host) -> None:
     entry = {"digest": DIGEST, "role": "sandbox", "reason": "pause"}
     ended = [entry | {"until": "2020-01-01"}, entry | {"until": "2999-01-01"}]
