@@ -52,6 +52,7 @@ from enforcer.sources.trust import Fingerprint, fingerprint
 # next one if nobody went on writing in between.
 LOOK_SECONDS = 0.25
 GRACE_SECONDS = 4.0  # for what is being judged when we are told to stop
+NOTIFY_SECONDS = 0.2  # systemd listens at once; one that does not holds up no start
 GROUP = "enforcer"
 
 log = structlog.get_logger("enforcerd")
@@ -277,6 +278,7 @@ def notify(*lines: str) -> None:
         contextlib.suppress(OSError),
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
     ):
+        channel.settimeout(NOTIFY_SECONDS)
         channel.connect(address.replace("@", "\0", 1))
         channel.send("\n".join(lines).encode())
 

@@ -292,3 +292,17 @@ def test_a_policy_that_changes_while_it_is_read_is_not_put_in_force(
     assert status.policy_digest == before
     assert "changed while it was read" in status.policy_problem
     assert after != before
+
+
+def test_a_service_manager_that_does_not_listen_holds_nothing_up(
+    systemd: Systemd,
+) -> None:
+    """Its socket takes ten messages; the eleventh must not wait for somebody."""
+    systemd.start()
+    systemd.hears(b"READY=1")
+    full = time.monotonic() + 4  # of a watchdog that speaks five times a second
+
+    while time.monotonic() < full:
+        started = time.monotonic()
+        assert ask(systemd.home / "run" / "enforcer.sock").code == "ENF-1201"
+        assert time.monotonic() - started < WAIT_SECONDS / 2
