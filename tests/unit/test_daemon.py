@@ -4,7 +4,9 @@ A real process with real sockets; no root and no engine needed.
 """
 
 import contextlib
+import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -25,8 +27,11 @@ from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
 from enforcer.core.errors import EnforcerError
 from enforcer.daemon import Daemon
 from enforcer.settings import Settings, load_settings
+from enforcer.sources.trust import load_host_policy
+from tests.unit.sources.signed import pems
 
 WAIT_SECONDS = 20  # a loaded two-core machine; the daemon needs one
+BY_ITSELF_SECONDS = 5  # design: one
 SOCKETS = ("enforcer.sock", "admin.sock", "ask.sock")
 DIGEST = "sha256:" + "a" * 64
 
@@ -63,6 +68,11 @@ class Systemd:
             if words in said:
                 return said
         raise AssertionError(f"never heard {words!r}")
+
+    def drain(self) -> None:
+        """Listen to what was said since, as a service manager does."""
+        while select.select([self._channel], [], [], 0)[0]:
+            self._channel.recv(4096)
 
     def close(self) -> None:
         for process in self._processes:
@@ -306,3 +316,162 @@ def test_a_service_manager_that_does_not_listen_holds_nothing_up(
         started = time.monotonic()
         assert ask(systemd.home / "run" / "enforcer.sock").code == "ENF-1201"
         assert time.monotonic() - started < WAIT_SECONDS / 2
+
+
+# -- what changes on disk is in force by itself --------------------------------------
+
+
+def write_policy(systemd: Systemd, **changes: object) -> str:
+    """Write policy.d anew, as an administrator would; return its digest."""
+    x509 = {"trustStores": ["ca:acme"], "identities": ["*"]}
+    document = {
+        "apiVersion": "enforcer/v1",
+        "signers": {"acme": {"x509": x509}},
+        "always": "acme",
+        "statements": [{"name": "all", "scopes": ["*"], "require": "acme"}],
+    }
+    folder = systemd.home / "config" / "policy.d"
+    folder.mkdir(exist_ok=True)
+    (folder / "policy.yaml").write_text(json.dumps(document | changes, indent=1))
+    return str(load_host_policy(folder, folder, trusted=False).policy.digest)
+
+
+def write_settings(systemd: Systemd, **members: object) -> Path:
+    path = systemd.home / "config" / "enforcer.yaml"
+    path.write_text(json.dumps({"apiVersion": "enforcer/v1", **members}))
+    return path
+
+
+def status(systemd: Systemd) -> pb.StatusResponse:
+    with grpc.insecure_channel(f"unix:{systemd.home / 'run/admin.sock'}") as channel:
+        found: pb.StatusResponse = pb_grpc.AdminStub(channel).Status(
+            pb.StatusRequest(), timeout=WAIT_SECONDS
+        )
+        return found
+
+
+def becomes(
+    systemd: Systemd, wanted: Callable[[pb.StatusResponse], object]
+) -> pb.StatusResponse:
+    """Ask for the status until it is as wanted; the last one if it never is."""
+    deadline = time.monotonic() + BY_ITSELF_SECONDS
+    found = status(systemd)
+    while not wanted(found) and time.monotonic() < deadline:
+        systemd.drain()
+        time.sleep(0.05)
+        found = status(systemd)
+    assert wanted(found), found
+    return found
+
+
+def test_a_changed_policy_is_in_force_by_itself(systemd: Systemd) -> None:
+    """Also for what was asked before: no verdict is remembered across it."""
+    first = write_policy(systemd)
+    systemd.start()
+    systemd.hears(b"READY=1")
+    socket_ = systemd.home / "run" / "enforcer.sock"
+    assert status(systemd).policy_digest == first
+    assert ask(socket_).code == "ENF-1001"
+
+    exemption = {"digest": DIGEST, "role": "x", "reason": "y", "until": "2999-01-01"}
+    second = write_policy(systemd, exempt=[exemption])
+    found = becomes(systemd, lambda s: s.policy_digest == second)
+    exempt = ask(socket_)
+    third = write_policy(systemd)
+    becomes(systemd, lambda s: s.policy_digest == third)
+
+    assert len({first, second}) == 2
+    assert third == first
+    assert any(n.startswith("exempt until 2999-01-01") for n in found.notices)
+    assert (exempt.allowed, exempt.code) == (True, "ENF-1020")
+    assert (ask(socket_).allowed, ask(socket_).code) == (False, "ENF-1001")
+
+
+def test_a_broken_policy_leaves_the_last_good_one_in_force(systemd: Systemd) -> None:
+    """And says where it is broken, until it is mended."""
+    good = write_policy(systemd)
+    systemd.start()
+    systemd.hears(b"READY=1")
+    more = systemd.home / "config" / "policy.d" / "more.yaml"
+
+    more.write_text("apiVersion: enforcer/v1\nexpiry: never\n")
+    broken = becomes(systemd, lambda s: s.policy_problem)
+    still = ask(systemd.home / "run" / "enforcer.sock")
+    more.write_text("apiVersion: enforcer/v1\nexpiry: now\n")
+    mended = becomes(systemd, lambda s: s.policy_digest != good)
+
+    assert broken.policy_digest == good
+    assert f"{more}:2: " in broken.policy_problem
+    assert still.code == "ENF-1001"  # judged, not refused for want of a policy
+    assert mended.policy_problem == ""
+    (systemd.home / "config" / "policy.d").chmod(0o777)
+    opened = becomes(systemd, lambda s: s.policy_problem)
+    assert "policy.d can be written by group or others" in opened.policy_problem
+    assert opened.policy_digest == mended.policy_digest
+
+
+def test_a_policy_that_comes_late_is_in_force_by_itself(systemd: Systemd) -> None:
+    """Till then all is denied."""
+    systemd.start()
+    systemd.hears(b"READY=1")
+    assert status(systemd).policy_digest == ""
+
+    digest = write_policy(systemd)
+
+    found = becomes(systemd, lambda s: s.policy_digest == digest)
+    assert found.policy_problem == ""
+
+
+def test_changed_settings_are_in_force_by_themselves(systemd: Systemd) -> None:
+    """What they say, and who could change them."""
+    write_policy(systemd)
+    path = write_settings(systemd, mode="enforce")
+    systemd.start()
+    systemd.hears(b"READY=1")
+    assert status(systemd).mode == "enforce"
+
+    write_settings(systemd, mode="monitor")
+    monitor = becomes(systemd, lambda s: s.mode == "monitor")
+    path.chmod(0o666)
+    opened = becomes(systemd, lambda s: s.policy_problem)
+    path.chmod(0o644)
+    becomes(systemd, lambda s: not s.policy_problem)
+    write_settings(systemd, mode="frobnicate")
+    broken = becomes(systemd, lambda s: s.policy_problem)
+    write_settings(systemd, mode="enforce")
+    back = becomes(systemd, lambda s: s.mode == "enforce")
+
+    assert any(n.startswith("mode: monitor - nothing") for n in monitor.notices)
+    assert "enforcer.yaml can be written by group or others" in opened.policy_problem
+    assert broken.mode == "monitor"
+    assert "frobnicate" in broken.policy_problem
+    assert (back.policy_problem, list(back.notices)[1:]) == ("", [])
+
+
+def test_a_trust_store_that_comes_late_is_in_force_by_itself(systemd: Systemd) -> None:
+    """Status has a notice for as long as a signer cannot be recognised."""
+    digest = write_policy(systemd)
+    systemd.start()
+    systemd.hears(b"READY=1")
+    assert list(status(systemd).notices) == [
+        'trust store "ca:acme" is missing or empty'
+    ]
+
+    store = systemd.home / "config" / "trust" / "x509" / "ca" / "acme"
+    store.mkdir(parents=True)
+    (store / "acme.crt").write_bytes(pems("acme")[2])
+
+    found = becomes(systemd, lambda s: not s.notices)
+    assert found.policy_digest == digest
+
+
+def test_a_policy_that_nobody_reads_is_a_notice(systemd: Systemd) -> None:
+    """Else somebody tightens policy.d and believes that it is in force."""
+    write_policy(systemd)
+    write_settings(systemd, notationConfig=str(systemd.home / "notation"))
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    assert f"{systemd.home}/config/policy.d is not read: notationConfig names " in (
+        "".join(status(systemd).notices)
+    )
