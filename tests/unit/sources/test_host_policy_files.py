@@ -327,6 +327,24 @@ def test_every_kind_of_change_changes_the_fingerprint(
     assert fingerprint(places) != before
 
 
+@pytest.mark.parametrize("how", ["replaced", "in place"])
+def test_a_file_of_the_same_size_and_time_is_another_one(
+    folder: Path, how: str
+) -> None:
+    """Of the file alone, whose folder may not tell; touch(1) can set its time."""
+    path = folder / "20-demands.yaml"
+    status, before = path.stat(), fingerprint((path,))
+
+    if how == "replaced":
+        replaced(path)
+    else:
+        CHANGES["same size"](folder)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    assert path.stat().st_mtime_ns == status.st_mtime_ns
+    assert fingerprint((path,)) != before
+
+
 def test_a_file_that_appears_where_there_was_none_is_seen(tmp_path: Path) -> None:
     places = (tmp_path / "enforcer.yaml", tmp_path / "policy.d")
     before = fingerprint(places)
