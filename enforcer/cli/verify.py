@@ -115,7 +115,7 @@ def _judge(
         clock=clock,
         evidence=_evidence(settings, arguments),
         consult=_plugins(settings, arguments).ask,
-        glass=None if _is_what_if(arguments) else break_glass(settings),
+        glass=None if own else break_glass(settings),
     )
     try:
         decision = weigher.weigh(subject, force)
@@ -215,6 +215,8 @@ def _print(record: DecisionRecord) -> None:
 
 def _print_signature(report: SignatureReport) -> None:
     print(f"  signature  {report.digest.short}  {report.format}  {report.signer}")
+    if report.vouches_for:
+        print(f"    counts for {', '.join(report.vouches_for)}")
     for finding in report.findings:
         mark, colour = _MARKS[finding.result]
         noted = "" if finding.action == "enforce" else f" ({finding.action})"
