@@ -3,9 +3,7 @@
 import argparse
 import asyncio
 import contextlib
-import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -18,6 +16,7 @@ import structlog
 from enforcer import __version__
 from enforcer.api.ask import AskHandler
 from enforcer.api.judge import Judge
+from enforcer.api.process import notify, set_up_log, watchdog_seconds
 from enforcer.api.services import (
     AdminService,
     HostStatus,
@@ -52,7 +51,6 @@ from enforcer.sources.trust import Fingerprint, fingerprint
 # next one if nobody went on writing in between.
 LOOK_SECONDS = 0.25
 GRACE_SECONDS = 4.0  # for what is being judged when we are told to stop
-NOTIFY_SECONDS = 0.2  # systemd listens at once; one that does not holds up no start
 GROUP = "enforcer"
 
 log = structlog.get_logger("enforcerd")
@@ -65,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.add_argument(f"--{name}-dir", type=Path, metavar="DIR")
     parser.add_argument("--version", action="version", version=__version__)
     arguments = parser.parse_args(argv)
-    _set_up_log()
+    set_up_log()
     folders = (arguments.config_dir, arguments.state_dir, arguments.run_dir)
     try:
         settings = load_settings(*folders)
@@ -262,36 +260,11 @@ class Daemon:
 
     async def _watchdog(self) -> None:
         """Tell systemd we live, as long as a judging thread does."""
-        every = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6
+        every = watchdog_seconds()
         while every:
             await asyncio.sleep(every)
             if await self._judge.is_alive():
                 notify("WATCHDOG=1")
-
-
-def notify(*lines: str) -> None:
-    """Tell systemd, if it wants to know (sd_notify(3)); never fail over it."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with (
-        contextlib.suppress(OSError),
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
-    ):
-        channel.settimeout(NOTIFY_SECONDS)
-        channel.connect(address.replace("@", "\0", 1))
-        channel.send("\n".join(lines).encode())
-
-
-def _set_up_log() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":
