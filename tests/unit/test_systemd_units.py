@@ -18,9 +18,10 @@ def tree(tmp_path: Path) -> Path:
         shutil.copy(unit, units)
     for target in ("sockets.target", "sysinit.target", "shutdown.target"):
         (units / target).write_text("[Unit]\nDescription=a target of systemd's own\n")
-    for program in ("usr/lib/enforcer/bin/enforcerd", "bin/kill"):
+    own = (f"usr/lib/enforcer/bin/{name}" for name in ("enforcerd", "enforcer-cri"))
+    for program in (*own, "bin/kill"):
         path = tmp_path / program
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("#!/bin/sh\n")
         path.chmod(0o755)
     return tmp_path
@@ -52,5 +53,5 @@ def test_every_socket_has_the_name_the_daemon_looks_for() -> None:
 
     assert named == {
         name: f"/run/enforcer/{name}"
-        for name in ("enforcer.sock", "admin.sock", "ask.sock")
+        for name in ("enforcer.sock", "admin.sock", "ask.sock", "cri.sock")
     }
