@@ -57,7 +57,7 @@ class EnforcedHost:
         self.write_gate()
         self.configure()
         self._daemon = Daemon(
-            [sys.executable, "-m", "enforcer.daemon", *self._folders()],
+            [sys.executable, "-m", "enforcer.daemon", *self.folders],
             {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
             self.home / "enforcerd.log",
         )
@@ -163,7 +163,7 @@ class EnforcedHost:
     ) -> subprocess.CompletedProcess[str]:
         """Run the command line with this host's folders."""
         return run(
-            [sys.executable, "-m", "enforcer", *self._folders(), *words],
+            [sys.executable, "-m", "enforcer", *self.folders, *words],
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
             check=check,
         )
@@ -191,7 +191,9 @@ class EnforcedHost:
     ) -> None:
         self.close()
 
-    def _folders(self) -> Sequence[str]:
+    @property
+    def folders(self) -> Sequence[str]:
+        """The options that give this host's folders to a program of ours."""
         named = {"config": self.config, "state": self.state, "run": self.run}
         return [word for n, p in named.items() for word in (f"--{n}-dir", str(p))]
 

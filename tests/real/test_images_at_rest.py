@@ -7,7 +7,6 @@ image that the engine would take for that name or id.
 import json
 import re
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from enforcer.api.v1 import enforcer_pb2
 from enforcer.core.digest import Digest
 from tests.engines.images import describe, layout_to_tar, read_blob
 from tests.engines.notation import statement
-from tests.engines.path import Release, program
-from tests.engines.process import Daemon
+from tests.engines.path import Release
+from tests.engines.registry import running_registry
 from tests.real.door import ask, ask_image
 from tests.real.stage import Image, Stage, containerd_stage
 from tests.real.test_questions import BAD_NAMES
@@ -55,24 +54,8 @@ def cri_stage(engines: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def registry(engines: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A registry on this host, by its address."""
-    home = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    storage = {"filesystem": {"rootdirectory": str(home / "data")}}
-    settings = {"version": "0.1", "storage": storage, "http": {"addr": address}}
-    (home / "config.yml").write_text(json.dumps(settings))
-    command = (str(program("docker-registry")), "serve", str(home / "config.yml"))
-    daemon = Daemon(command, {}, home / "log")
-    host, _, port = address.partition(":")
-
-    def is_ready() -> bool:
-        with socket.socket() as client:
-            return client.connect_ex((host, int(port))) == 0
-
-    daemon.start(is_ready)
-    yield address
-    daemon.stop()
+    with running_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 def _name(stage: Stage, image: Image) -> str:

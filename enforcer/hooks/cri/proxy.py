@@ -6,7 +6,8 @@ containerd offers on its socket does not: cri.sock is no way to containerd's own
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -21,6 +22,9 @@ from enforcer.hooks.cri.judging import ImageJudge, RefusedError
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 MAX_METADATA_BYTES = 256 * 1024  # an error's text travels in it; grpcio's is 8 KiB
 MAX_LOGGED = 1000
+# CRI's clients say with their one message that it is the only one. Then it goes on as
+# such: grpcio cannot tell how a call ended that ends while it still writes a stream.
+END_SECONDS = 0.25
 ENGINE_SECONDS = 10.0  # for questions of our own: what images are here; remove one
 
 _RUNTIME, _IMAGES = "/runtime.v1.RuntimeService/", "/runtime.v1.ImageService/"
@@ -51,6 +55,10 @@ CHANNEL_OPTIONS = (
 Context = grpc.aio.ServicerContext[bytes, bytes]
 _Metadata = tuple[tuple[str, str | bytes], ...]
 _Unary = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
+_OneStream = grpc.aio.UnaryStreamMultiCallable[bytes, bytes]
+_Answers = (
+    grpc.aio.UnaryStreamCall[bytes, bytes] | grpc.aio.StreamStreamCall[bytes, bytes]
+)
 _Streams = grpc.aio.StreamStreamMultiCallable[bytes, bytes]
 log = structlog.get_logger("enforcer-cri")
 
@@ -76,32 +84,39 @@ class CriProxy(grpc.GenericRpcHandler):
             return grpc.unary_unary_rpc_method_handler(self._pull)
         if not _METHOD.fullmatch(method):
             return None
-        return grpc.stream_stream_rpc_method_handler(self._passing(method))
+        return grpc.stream_stream_rpc_method_handler(partial(self._pass, method))
 
-    def _passing(
-        self, method: str
-    ) -> Callable[[AsyncIterator[bytes], Context], Awaitable[None]]:
-        """Pass messages in both directions until both sides have ended.
-
-        A unary call is a stream of one message, so this does for all of them.
-        """
-        start: _Streams = self._channel.stream_stream(method)
-
-        async def run(requests: AsyncIterator[bytes], context: Context) -> None:
-            call = start(requests, **_terms(context))
+    async def _pass(
+        self, method: str, _: AsyncIterator[bytes], context: Context
+    ) -> None:
+        """Pass messages in both directions until both sides have ended."""
+        first = await context.read()
+        more = asyncio.create_task(context.read())
+        try:
+            await asyncio.wait({more}, timeout=END_SECONDS)
+            call = self._start(method, first, more, context)
             try:
                 await context.send_initial_metadata(
                     _kept(await call.initial_metadata())
                 )
-                async for message in call:
-                    await context.write(message)
+                async for answer in call:
+                    await context.write(answer)
                 context.set_trailing_metadata(_kept(await call.trailing_metadata()))
-            except grpc.aio.AioRpcError as error:
-                await _fail(context, error)
             finally:
                 call.cancel()
+        except grpc.aio.AioRpcError as error:
+            await _fail(context, error)
+        finally:
+            more.cancel()
 
-        return run
+    def _start(
+        self, method: str, first: bytes, more: asyncio.Task[bytes], context: Context
+    ) -> _Answers:
+        if more.done() and _is_end(more.result()):
+            one: _OneStream = self._channel.unary_stream(method)
+            return one(first, **_terms(context))
+        many: _Streams = self._channel.stream_stream(method)
+        return many(_messages(first, more, context), **_terms(context))
 
     async def _create(self, request: bytes, context: Context) -> bytes:
         try:
@@ -142,6 +157,22 @@ class CriProxy(grpc.GenericRpcHandler):
 
 
 _FAILURES = (RefusedError, EnforcerError, grpc.aio.AioRpcError)
+
+
+async def _messages(
+    first: bytes, more: asyncio.Task[bytes], context: Context
+) -> AsyncIterator[bytes]:
+    if _is_end(first):
+        return
+    yield first
+    message = await more
+    while not _is_end(message):
+        yield message
+        message = await context.read()
+
+
+def _is_end(message: object) -> bool:
+    return message is grpc.aio.EOF
 
 
 async def _fail(context: Context, error: Exception) -> NoReturn:

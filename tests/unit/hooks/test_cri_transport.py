@@ -113,7 +113,7 @@ async def test_messages_metadata_and_deadline_pass_in_both_directions(
     call = line.streams(f"{RUNTIME}OfTheFuture")(
         timeout=40, metadata=(("my-word", "w"), ("my-raw-bin", b"\0\1\xfe"))
     )
-    messages = [b"", b"\xff" * 10, b"x" * (MIB * 17)]
+    messages = [b"", b"", b"\xff" * 10, b"x" * (MIB * 17)]
     answers = []
     for message in messages:  # one after the other: it is no batch
         await call.write(message)
