@@ -11,7 +11,7 @@ from types import FrameType
 
 import grpc
 
-from tests.bench import algorithms, decisions, memory, ready, spawns, starts
+from tests.bench import algorithms, cri, decisions, memory, ready, spawns, starts
 from tests.bench.measure import Group
 from tests.bench.stage import Stage
 from tests.bench.table import render
@@ -22,6 +22,7 @@ from tests.engines.process import EngineError
 SECTIONS: dict[str, Callable[[Stage], Group]] = {
     "starts": starts.measure,
     "decisions": decisions.measure,
+    "cri": cri.measure,
     "spawns": spawns.measure,
     "memory": memory.measure,
     "ready": ready.measure,

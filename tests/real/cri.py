@@ -125,6 +125,10 @@ class Cri:
         """Start a created container, or raise CriError."""
         self.call("RuntimeService/StartContainer", encode_fields((1, container)))
 
+    def remove(self, container: str) -> None:
+        """Remove a container that does not run."""
+        self.call("RuntimeService/RemoveContainer", encode_fields((1, container)))
+
     def output(self, name: str) -> str:
         """Everything a container of this name logged."""
         path = self.logs / f"{name}.log"

@@ -10,6 +10,7 @@ byte for byte.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from enforcer.core.errors import MalformedError, TooLargeError
 
@@ -33,8 +34,7 @@ class Step:
 Path = tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(NamedTuple):
     number: int
     wire: int
     tag_end: int
@@ -113,10 +113,12 @@ def _extent(message: bytes, at: int, wire: int) -> tuple[int, int]:
 def _canonical(message: bytes, at: int, max_bytes: int) -> tuple[int, int]:
     """Read a tag or a length in its shortest form, the only one encoders write."""
     end = _varint_end(message, at, max_bytes)
+    if end - at == 1:  # nearly all are
+        return message[at], end
     value = 0
     for byte in reversed(message[at:end]):
         value = value << 7 | byte & 0x7F
-    if end - at > 1 and not message[end - 1]:
+    if not message[end - 1]:
         raise _refused("a number is longer than it need be")
     return value, end
 
