@@ -155,6 +155,34 @@ def test_without_a_verdict_nothing_is_created_and_all_else_goes_on(
     assert text.startswith("enforcer: ")
 
 
+def test_in_monitor_mode_nothing_is_refused(node: Node, pod: str) -> None:
+    """What would have been refused is noted, by the daemon or, in its absence, here."""
+    image = node.image("unsigned")
+    host = node.stage.host
+    conf = host.config / "gate.conf"
+    conf.write_text("mode=monitor\n")
+    host.configure(mode="monitor")
+    host.stop()
+    name = node.stage.name("app")
+    try:
+        node.proxied.create(pod, name, image.full)
+        host.start()
+        made = node.proxied.create(pod, f"{name}-2", image.full)
+        node.proxied.start(made)
+        wait_until(lambda: image.text in node.proxied.output(f"{name}-2"), "it has run")
+    finally:
+        conf.unlink()
+        host.configure(mode="enforce")
+        host.stop()
+        host.start()
+
+    noted = (host.state / "log/gate.log").read_text()
+    assert "cri would refuse: enforcerd cannot be reached" in noted
+    last = [(r["asked_by"], r["code"], r["mode"]) for r in host.decisions()[-2:]]
+    assert last == [(door, "ENF-1001", "monitor") for door in ("cri", "gate")]
+    assert "is not signed" in _refused(node, pod, image)
+
+
 def test_a_daemon_killed_while_it_is_asked_is_no_yes(
     node: Node, pod: str, signed: Image
 ) -> None:

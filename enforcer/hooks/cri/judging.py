@@ -4,7 +4,8 @@ CreateContainer names the image to run and images to mount. Each is judged, and 
 as the id that was judged, so that no moved tag wins and no file of that name is taken
 for a checkpoint. PullImage is judged by what it pulled. RunPodSandbox names no image:
 containerd takes the one of its own settings, which containerd 2.1 tells nobody, so that
-one is judged at the gate alone.
+one is judged at the gate alone. So is what a method of a later CRI may name, which
+passes here like every method nobody has heard of.
 """
 
 import asyncio
