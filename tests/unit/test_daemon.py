@@ -5,16 +5,10 @@ A real process with real sockets; no root and no engine needed.
 
 import contextlib
 import json
-import os
-import select
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -28,67 +22,18 @@ from enforcer.core.errors import EnforcerError
 from enforcer.daemon import Daemon
 from enforcer.settings import Settings, load_settings
 from enforcer.sources.trust import load_host_policy
+from tests.systemd import WAIT_SECONDS, Systemd, managing
 from tests.unit.sources.signed import pems
 
-WAIT_SECONDS = 20  # a loaded two-core machine; the daemon needs one
 BY_ITSELF_SECONDS = 5  # design: one
 SOCKETS = ("enforcer.sock", "admin.sock", "ask.sock")
 DIGEST = "sha256:" + "a" * 64
 
 
-class Systemd:
-    """Plays service manager for one daemon: starts it and hears what it says."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.said = b""
-        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._channel.bind(str(home / "notify"))
-        self._channel.settimeout(WAIT_SECONDS)
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Start the daemon; `before` is a program that starts it for us."""
-        folders = [f"--{n}-dir={self.home / n}" for n in ("config", "state", "run")]
-        told = {"NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "400000"}
-        with (self.home / "log").open("ab") as log:
-            process = subprocess.Popen(
-                [*before, sys.executable, "-m", "enforcer.daemon", *folders],
-                env=os.environ | told,
-                stderr=log,
-            )
-        self._processes.append(process)
-        return process
-
-    def hears(self, words: bytes) -> bytes:
-        """Wait until the daemon says something with these words; return all of it."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < deadline:
-            said = self._channel.recv(4096)
-            if words in said:
-                return said
-        raise AssertionError(f"never heard {words!r}")
-
-    def drain(self) -> None:
-        """Listen to what was said since, as a service manager does."""
-        while select.select([self._channel], [], [], 0)[0]:
-            self._channel.recv(4096)
-
-    def close(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
-        self._channel.close()
-
-
 @pytest.fixture
 def systemd() -> Iterator[Systemd]:
-    # Unix socket paths are limited to 108 bytes: pytest's folders are too long.
-    with tempfile.TemporaryDirectory(prefix="enf-", dir="/tmp") as folder:
-        manager = Systemd(Path(folder))
-        (manager.home / "config").mkdir()
-        with contextlib.closing(manager):
-            yield manager
+    with managing("enforcer.daemon") as manager:
+        yield manager
 
 
 def ask(path: Path) -> pb.VerifyResponse:

@@ -64,7 +64,7 @@ log = structlog.get_logger("enforcer-cri")
 
 
 class CriProxy(grpc.GenericRpcHandler):
-    """Passes every call of CRI on, and three of them only after a yes."""
+    """Passes every call of CRI on, and two of them only after a yes."""
 
     def __init__(
         self, channel: grpc.aio.Channel, asker: Asker, engine_root: str
