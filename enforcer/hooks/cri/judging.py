@@ -122,7 +122,8 @@ class ImageJudge:
             why = ask.no_answer(error, str(self._asker.socket))
             return Answer(monitor, str(Code.GATE_SILENT), why)
         if answer.passes and not answer.config and not monitor:
-            return Answer(passes=False, code=str(Code.GATE_GARBLED), message="no id")
+            why = "enforcerd allowed an image and did not say which, so nothing starts"
+            return Answer(passes=False, code=str(Code.GATE_GARBLED), message=why)
         return answer
 
     async def _remove(self, image: str) -> None:

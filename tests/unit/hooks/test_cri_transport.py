@@ -5,6 +5,7 @@ metadata, deadlines, trailers. tests/real has containerd itself.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -85,25 +86,26 @@ class Line:
 async def line(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Line]:
     """The same tests with and without the proxy: nobody may see a difference."""
     engine = Engine()
-    servers = [await _serve(engine, tmp_path / "engine")]
-    inner = grpc.aio.insecure_channel(f"unix:{tmp_path}/engine", CHANNEL_OPTIONS)
     asker = Asker("cri", tmp_path / "ask", tmp_path / "conf", tmp_path / "log")
-    servers.append(await _serve(CriProxy(inner, asker, "/"), tmp_path / "proxy"))
-    name = "engine" if request.param == "direct" else "proxy"
-    channel = grpc.aio.insecure_channel(f"unix:{tmp_path}/{name}", CHANNEL_OPTIONS)
-    yield Line(channel, engine)
-    await channel.close()
-    for server in reversed(servers):
-        await server.stop(None)
-    await inner.close()
+    async with (
+        serving(engine, tmp_path / "engine") as direct,
+        serving(CriProxy(direct, asker, "/"), tmp_path / "proxy") as proxied,
+    ):
+        yield Line(direct if request.param == "direct" else proxied, engine)
 
 
-async def _serve(handler: grpc.GenericRpcHandler, path: Path) -> grpc.aio.Server:
+@contextlib.asynccontextmanager
+async def serving(
+    handler: grpc.GenericRpcHandler, path: Path
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve as enforcer-cri does; yield a channel to it."""
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((handler,))
     server.add_insecure_port(f"unix:{path}")
     await server.start()
-    return server
+    async with grpc.aio.insecure_channel(f"unix:{path}", CHANNEL_OPTIONS) as channel:
+        yield channel
+    await server.stop(None)
 
 
 async def test_messages_metadata_and_deadline_pass_in_both_directions(
