@@ -47,6 +47,11 @@ def shown_target(
 ) -> Shown:
     """Return which statement an image falls under, and why."""
     names, subject = _named(text, settings)
+    if not names:
+        raise UsageError(
+            f"{clip(text)} does not say under which name to judge it; give a reference "
+            "such as registry.example.com/team/app"
+        )
     policy = force.policy
     found: Shown = {"image": clip(text), "names": [], "covered": False}
     for name in names:

@@ -64,12 +64,6 @@ class Cri:
         asked = encode_fields((1, encode_fields((1, name))))
         return text(decode_fields(self.call("ImageService/PullImage", asked)), 1)
 
-    def pull(self, name: str) -> None:
-        """Fetch an image, or raise CriError, which shows the name it would have."""
-        self._call(
-            "ImageService/PullImage", encode_fields((1, encode_fields((1, name))))
-        )
-
     def run_pod(self, name: str) -> str:
         """Start a pod's pause container; return the pod's id."""
         answer = self.call(

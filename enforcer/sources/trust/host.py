@@ -17,6 +17,7 @@ from enforcer.ports import PolicyInForce, PolicyMissingError
 from enforcer.sources.trust.stores import load_stores
 
 MAX_FILES = 256  # drop-ins: one a team
+MAX_IGNORED = 20  # other files there, named in a notice each
 MAX_FILE_BYTES = 256 * 1024  # a thousand statements
 
 
@@ -66,7 +67,8 @@ def _drop_ins(place: Path) -> tuple[list[Path], list[str]]:
             f"{place} holds {len(paths)} files, more than {MAX_FILES}",
             remedy="Join some of them.",
         )
-    return paths, [clip(str(path)) for path in found if path.suffix != ".yaml"]
+    ignored = [clip(str(path)) for path in found if path.suffix != ".yaml"]
+    return paths, ignored[:MAX_IGNORED]
 
 
 def _visible(place: Path) -> Iterator[Path]:
