@@ -130,8 +130,12 @@ class Cri:
 
     def remove_pod(self, pod: str) -> None:
         """Stop a pod and all its containers, and forget them."""
-        for verb in ("Stop", "Remove"):
-            self.call(f"RuntimeService/{verb}PodSandbox", encode_fields((1, pod)))
+        asked = encode_fields((1, pod))
+        try:
+            self.call("RuntimeService/StopPodSandbox", asked)
+        except CriError:  # containerd 1.6, where a container ends by itself just then
+            self.call("RuntimeService/StopPodSandbox", asked)
+        self.call("RuntimeService/RemovePodSandbox", asked)
 
     def pod(self, name: str) -> bytes:
         """Write a PodSandboxConfig on the host's network."""
