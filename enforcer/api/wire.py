@@ -28,7 +28,7 @@ def parse_name_request(message: pb.VerifyRequest) -> AdmissionRequest:
 
 
 def parse_root_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
-    """Read a request about a container, from the gate, or an image in a store.
+    """Read a request about a container, an image in a store, or a name and digest.
 
     A request that names more than one thing is read as it is: admission refuses it,
     and puts that on record.
@@ -44,7 +44,8 @@ def parse_root_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
         ) from error
     image = _image(message.image) if message.HasField("image") else None
     container = None
-    if message.HasField("container") or image is None:
+    named = image or message.reference or message.digest
+    if message.HasField("container") or not named:
         container = _container(message.container, peer_pid)
     asked_by = GATE if container else message.asked_by or "ask"
     return AdmissionRequest(

@@ -52,6 +52,19 @@ def test_the_gate_asks_about_a_container_as_before() -> None:
     assert asked == AdmissionRequest("gate", container=ref)
 
 
+@pytest.mark.parametrize(
+    ("reference", "digest"),
+    [("app:1", str(MANIFEST)), ("app:1", ""), ("", str(MANIFEST))],
+)
+def test_a_door_asks_about_a_name_and_digest(reference: str, digest: str) -> None:
+    """As the verifier of pulls does; half of it is admission's to refuse, on record."""
+    asked = _asked(
+        pb.VerifyRequest(asked_by="bindir", reference=reference, digest=digest)
+    )
+
+    assert asked == AdmissionRequest("bindir", reference, digest)
+
+
 def test_what_names_several_things_reaches_admission_whole() -> None:
     """Admission refuses it on record; dropping one of them would be a guess."""
     asked = _asked(
@@ -67,15 +80,13 @@ def test_what_names_several_things_reaches_admission_whole() -> None:
     "message",
     [
         pb.VerifyRequest(),
-        pb.VerifyRequest(reference="app:1", digest=str(MANIFEST)),
+        pb.VerifyRequest(asked_by="bindir"),
         pb.VerifyRequest(container=pb.Container(id="c1", bundle="relative")),
         pb.VerifyRequest(container=pb.Container(bundle="/b"), image=IMAGE),
     ],
 )
-def test_a_question_without_a_container_or_image_is_refused(
-    message: pb.VerifyRequest,
-) -> None:
-    """Names and digests alone are asked on enforcer.sock."""
+def test_a_question_about_nothing_is_refused(message: pb.VerifyRequest) -> None:
+    """Nor is there a container without an id and a bundle."""
     with pytest.raises(MalformedError):
         _asked(message)
 
