@@ -67,6 +67,8 @@ class Code(StrEnum):
     CACHE_UNAVAILABLE = "ENF-1402"
     AUDIT_UNAVAILABLE = "ENF-1403"
 
+    PULL_UNKNOWN = "ENF-1551"
+
     GATE_UNREACHABLE = "ENF-1601"
     GATE_SILENT = "ENF-1602"
     GATE_UNTRUSTED_PEER = "ENF-1603"
@@ -316,6 +318,12 @@ PAGES: dict[Code, tuple[str, str]] = {
         "recorded is not allowed.",
         "Free disk space and check the folder of the audit log.",
     ),
+    Code.PULL_UNKNOWN: (
+        "The verifier of pulls was started with arguments or input it does not know. "
+        "What is not understood is refused.",
+        "It is for containerd's bin_dir (`enforcer gate --bindir`). If containerd was "
+        "upgraded, upgrade enforcer.",
+    ),
     Code.GATE_UNREACHABLE: (
         "The gate could not reach enforcerd, and without an answer nothing starts.",
         "systemctl status enforcer; systemctl restart enforcer",
@@ -333,7 +341,7 @@ PAGES: dict[Code, tuple[str, str]] = {
         "systemctl restart enforcer; check that gate and daemon are one version.",
     ),
     Code.GATE_BROKEN: (
-        "The gate could not run its own question.",
+        "The gate, or the verifier of pulls, could not run its own question.",
         "Install enforcer again.",
     ),
     Code.INTERNAL: (

@@ -1,9 +1,12 @@
-"""What the gate starts: `ask.main`, in a module that Python keeps compiled."""
+"""What the gate and the verifier start, for modules that Python keeps compiled."""
 
 import sys
 
 sys.path.append(__file__.rsplit("/", 3)[0])  # -I hides it; last, so the library wins
 
-from enforcer.gate.ask import main
+if sys.argv[1] == "pull":
+    from enforcer.gate.pull import main
+else:
+    from enforcer.gate.ask import main
 
 sys.exit(main(sys.argv[1:]))

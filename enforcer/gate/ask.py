@@ -50,24 +50,36 @@ class RefusalError(Exception):
         self.mode = mode
 
 
+NO_YES = (RefusalError, OSError, ttrpc.ProtocolError)  # what a question may raise
+
+
 def main(argv: list[str]) -> int:
     """Return the exit status for the gate."""
-    own, runc_argv = _split(argv)
+    own, runc_argv = split(argv)
     options, words = parse_runc(runc_argv)
     try:
         ask(own["socket"], options, words)
-    except RefusalError as refusal:
-        message, mode = f"enforcer: {refusal}", refusal.mode
-    except (OSError, ttrpc.ProtocolError) as error:
-        message, mode = f"enforcer: {no_answer(error, own['socket'])}", ""
+    except NO_YES as error:
+        message = objection(own, error)
+        return _refuse(message, options) if message else 0
+    return 0
+
+
+def objection(own: dict[str, str], error: Exception, so: str = "nothing starts") -> str:
+    """Return one line to refuse with; "" where root lets all through (monitor mode).
+
+    `own` is of `split`, `error` one of NO_YES, `so` what follows from no answer.
+    """
+    if isinstance(error, RefusalError):
+        message, mode = f"enforcer: {error}", error.mode
     else:
-        return 0
+        message, mode = f"enforcer: {no_answer(error, own['socket'], so)}", ""
     # gate.conf and enforcer.yaml must agree on monitor; a difference means enforce.
     if mode not in ("", MONITOR) or not is_monitor(own["conf"]):
-        return _refuse(message, options)
+        return message
     if not mode:  # the daemon could not record it
         append(own["gate-log"], f"{time.time():.0f} would refuse: {message}\n")
-    return 0
+    return ""
 
 
 def parse_runc(argv: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -115,9 +127,12 @@ def ask(socket_path: str, options: dict[str, str], words: list[str]) -> None:
         (3, os.path.abspath(options.get("root") or "/run/runc")),  # noqa: PTH100
         (4, words[0]),
     )
-    call = ttrpc.Request(
-        SERVICE, "Verify", ttrpc.encode_fields((1, "gate"), (4, container))
-    )
+    verify(socket_path, (1, "gate"), (4, container))
+
+
+def verify(socket_path: str, *fields: tuple[int, str | bytes]) -> None:
+    """Return if the daemon says yes to a VerifyRequest; raises as `ask` does."""
+    call = ttrpc.Request(SERVICE, "Verify", ttrpc.encode_fields(*fields))
     answer = ttrpc.decode_fields(round_trip(socket_path, call))
     if ttrpc.number(answer, 1) != 1:
         code, message, name = (shown(ttrpc.text(answer, n)) for n in (2, 3, 4))
@@ -187,23 +202,23 @@ def _connect(path: str, end: float) -> socket:
         return connection
 
 
-def no_answer(error: Exception, socket_path: str) -> str:
+def no_answer(error: Exception, socket_path: str, so: str = "nothing starts") -> str:
     """Say why there is no answer, what follows, and what to do."""
     if isinstance(error, ttrpc.ProtocolError):
         return (
-            f"the answer of enforcerd on {socket_path} made no sense, so nothing "
-            f"starts: {shown(str(error))}; systemctl restart enforcer [ENF-1604]"
+            f"the answer of enforcerd on {socket_path} made no sense, so {so}: "
+            f"{shown(str(error))}; systemctl restart enforcer [ENF-1604]"
         )
     if isinstance(error, TimeoutError):
         return (
             f"enforcerd did not answer on {socket_path} within "
-            f"{DEADLINE_SECONDS:.0f} s, so nothing starts; "
+            f"{DEADLINE_SECONDS:.0f} s, so {so}; "
             "systemctl restart enforcer [ENF-1602]"
         )
     why = shown(getattr(error, "strerror", None) or str(error))
     return (
         f"enforcerd cannot be reached on {socket_path} ({why})"
-        ", so nothing starts; systemctl status enforcer [ENF-1601]"
+        f", so {so}; systemctl status enforcer [ENF-1601]"
     )
 
 
@@ -273,7 +288,7 @@ def shown(untrusted: str) -> str:
     return clean.strip()
 
 
-def _split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Split our own options (three names and their values) from runc's arguments."""
+def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Split our own options (three names and their values) from the engine's."""
     names = (option.lstrip("-") for option in argv[0:6:2])
     return dict(zip(names, argv[1:6:2], strict=True)), argv[7:]

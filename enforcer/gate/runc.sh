@@ -8,6 +8,8 @@ python='@PYTHON@'
 ask='@ASK@'
 conf='@CONF@'
 
+@MONITOR@
+
 # Find runc's command behind its global options, as runc does. What is not known
 # here is asked about, never let through.
 command='' value='' log=''
@@ -35,14 +37,7 @@ if [ "$status" -eq 0 ]; then exec "$runc" "$@"; fi
 if [ "$status" -ne 10 ]; then  # 10 is its no
     # The question itself could not be run. Only root's own word `mode=monitor` lets
     # a start through then (a broken interpreter must not take a monitored host down).
-    mode=enforce
-    if [ -f "$conf" ] && [ ! -L "$conf" ] && [ -O "$conf" ]; then
-        # As ask.py reads it: nobody else may write it (-rw-r--r--), nothing else in it.
-        case $(/bin/ls -ld "$conf") in
-            -????-??-*) mode=$(/usr/bin/head -c 64 "$conf") ;;
-        esac
-    fi
-    if [ "$mode" = mode=monitor ]; then exec "$runc" "$@"; fi
+    if is_monitor; then exec "$runc" "$@"; fi
     why="enforcer: the gate could not run $ask (status $status), so nothing starts; install enforcer again [ENF-1605]"
     echo "$why" >&2
     # Docker and ctr show what is in runc's log, and nothing else.

@@ -51,13 +51,16 @@ class Stage:
         release: Release,
         store: Store,
         cri: bool = False,
+        extra_config: str = "",
     ) -> None:
         self.host = EnforcedHost()
         self.engine: Containerd | Dockerd
         if issubclass(kind, Dockerd):
             self.engine = Dockerd(self.host.gate, release=release, store=store)
         else:
-            self.engine = Containerd(self.host.gate, release=release, cri=cri)
+            self.engine = Containerd(
+                self.host.gate, release=release, cri=cri, extra_config=extra_config
+            )
         self._images = Path(tempfile.mkdtemp(prefix="img-", dir=self.host.home))
 
     @property
@@ -201,9 +204,17 @@ class Stage:
             self.host.close()
 
 
-def containerd_stage(release: Release = "forky", *, cri: bool = False) -> Stage:
+def containerd_stage(
+    release: Release = "forky", *, cri: bool = False, extra_config: str = ""
+) -> Stage:
     """Make a stage with containerd alone, serving Kubernetes with `cri`."""
-    return Stage(Containerd, release=release, store="containerd", cri=cri)
+    return Stage(
+        Containerd,
+        release=release,
+        store="containerd",
+        cri=cri,
+        extra_config=extra_config,
+    )
 
 
 def docker_stage(store: Store, release: Release = "forky") -> Stage:
