@@ -42,20 +42,21 @@ class Frame:
 class FrameReader:
     """Turns received bytes into frames; keeps what is not complete yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._buffer = bytearray()
+        self._max_bytes = max_bytes
 
     def feed(self, received: bytes) -> list[Frame]:
         """Take bytes as they come; return the frames they complete.
 
         Raises:
-            ProtocolError: A frame larger than MAX_MESSAGE_BYTES.
+            ProtocolError: A frame larger than `max_bytes`.
         """
         self._buffer += received
         frames = []
         while len(self._buffer) >= _HEADER.size:
             length, stream, kind, _ = _HEADER.unpack_from(self._buffer)
-            if length > MAX_MESSAGE_BYTES:
+            if length > self._max_bytes:
                 raise ProtocolError(f"frame of {length} bytes")
             end = _HEADER.size + length
             if len(self._buffer) < end:
@@ -139,20 +140,26 @@ def encode_fields(*fields: tuple[int, int | str | bytes]) -> bytes:
 
 
 def decode_fields(message: bytes) -> Fields:
-    """Read a protobuf message; of a repeated field the last value stays.
+    """Read a protobuf message as `list_fields`; of a repeated field the last stays."""
+    return dict(list_fields(message, MAX_FIELDS))
+
+
+def list_fields(message: bytes, most: int) -> list[tuple[int, int | bytes]]:
+    """Read a protobuf message: number and value of each field, in order.
 
     Raises:
-        ProtocolError: Truncated, an unknown wire type, or too many fields.
+        ProtocolError: Truncated, an unknown wire type, or `most` fields or more.
     """
-    fields: Fields = {}
+    fields: list[tuple[int, int | bytes]] = []
     at = 0
-    for _ in range(MAX_FIELDS):
+    for _ in range(most):
         if at == len(message):
             return fields
         key, at = _read_varint(message, at)
         wire = key & 7
         if wire == _VARINT:
-            fields[key >> 3], at = _read_varint(message, at)
+            value, at = _read_varint(message, at)
+            fields.append((key >> 3, value))
             continue
         if wire == _BYTES:
             length, at = _read_varint(message, at)
@@ -160,7 +167,7 @@ def decode_fields(message: bytes) -> Fields:
             length = {_FIXED64: 8, _FIXED32: 4}.get(wire, len(message) + 1)
         if at + length > len(message):
             raise ProtocolError("message is cut short or no protobuf")
-        fields[key >> 3] = message[at : at + length]
+        fields.append((key >> 3, message[at : at + length]))
         at += length
     raise ProtocolError("message has too many fields")
 

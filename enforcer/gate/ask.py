@@ -142,9 +142,11 @@ def verify(socket_path: str, *fields: tuple[int, str | bytes]) -> None:
         )
 
 
-def round_trip(path: str, call: ttrpc.Request) -> bytes:
+def round_trip(
+    path: str, call: ttrpc.Request, seconds: float = DEADLINE_SECONDS
+) -> bytes:
     """Ask until there is an answer: a daemon that is being replaced hangs up."""
-    end = time.monotonic() + DEADLINE_SECONDS
+    end = time.monotonic() + seconds
     while True:  # bounded by the deadline
         try:
             return _ask_once(path, call, end)
@@ -191,15 +193,23 @@ def _connect(path: str, end: float) -> socket:
         except OSError:
             connection.close()
             raise
-        peer = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
-        uid = int.from_bytes(peer[4:8], sys.byteorder)
-        if uid not in (0, os.geteuid()):
+        try:
+            require_root(connection, path)
+        except RefusalError:
             connection.close()
-            raise RefusalError(
-                f"{path} is not root's but uid {uid}'s, so its answer is worth nothing"
-                " [ENF-1603]"
-            )
+            raise
         return connection
+
+
+def require_root(connection: socket, path: str) -> None:
+    """Return if root serves there, or whoever runs this; or raise RefusalError."""
+    peer = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
+    uid = int.from_bytes(peer[4:8], sys.byteorder)
+    if uid not in (0, os.geteuid()):
+        raise RefusalError(
+            f"{path} is not root's but uid {uid}'s, so its answer is worth nothing"
+            " [ENF-1603]"
+        )
 
 
 def no_answer(error: Exception, socket_path: str, so: str = "nothing starts") -> str:
@@ -211,8 +221,7 @@ def no_answer(error: Exception, socket_path: str, so: str = "nothing starts") ->
         )
     if isinstance(error, TimeoutError):
         return (
-            f"enforcerd did not answer on {socket_path} within "
-            f"{DEADLINE_SECONDS:.0f} s, so {so}; "
+            f"enforcerd did not answer on {socket_path} in time, so {so}; "
             "systemctl restart enforcer [ENF-1602]"
         )
     why = shown(getattr(error, "strerror", None) or str(error))

@@ -60,19 +60,28 @@ class Asker:
             (ASKED_BY, self.asked_by), (REFERENCE, reference), (DIGEST, digest)
         )
 
+    def unanswered(self, code: Code, why: str) -> Answer:
+        """Say no without having asked; in monitor mode write it down, and pass."""
+        message = why.removesuffix(f" [{code}]")
+        monitor = ask.is_monitor(str(self.gate_conf))
+        if monitor:  # the daemon could not record it
+            line = f"{time.time():.0f} {self.asked_by} would refuse: {message}\n"
+            ask.append(str(self.gate_log), line)
+        return Answer(monitor, str(code), message)
+
     def _ask(self, *fields: tuple[int, int | str | bytes]) -> Answer:
         try:
             request = ttrpc.Request(ask.SERVICE, "Verify", ttrpc.encode_fields(*fields))
             answer = ttrpc.decode_fields(self.call(str(self.socket), request))
             return self._read(answer)
         except ask.RefusalError as error:
-            return self._unanswered(Code.GATE_UNTRUSTED_PEER, str(error))
+            return self.unanswered(Code.GATE_UNTRUSTED_PEER, str(error))
         except ttrpc.ProtocolError as error:
-            return self._unanswered(Code.GATE_GARBLED, self._why(error))
+            return self.unanswered(Code.GATE_GARBLED, self._why(error))
         except TimeoutError as error:
-            return self._unanswered(Code.GATE_SILENT, self._why(error))
+            return self.unanswered(Code.GATE_SILENT, self._why(error))
         except (OSError, ValueError) as error:
-            return self._unanswered(Code.GATE_UNREACHABLE, self._why(error))
+            return self.unanswered(Code.GATE_UNREACHABLE, self._why(error))
 
     def _read(self, answer: ttrpc.Fields) -> Answer:
         subject = ttrpc.decode_fields(ttrpc.octets(answer, 6))
@@ -85,14 +94,6 @@ class Asker:
             ask.shown(ttrpc.text(answer, 4)),
             *(ttrpc.text(subject, number) for number in (1, 2, 3)),
         )
-
-    def _unanswered(self, code: Code, why: str) -> Answer:
-        message = why.removesuffix(f" [{code}]")
-        monitor = ask.is_monitor(str(self.gate_conf))
-        if monitor:  # the daemon could not record it
-            line = f"{time.time():.0f} {self.asked_by} would refuse: {message}\n"
-            ask.append(str(self.gate_log), line)
-        return Answer(monitor, str(code), message)
 
     def _why(self, error: Exception) -> str:
         return ask.no_answer(error, str(self.socket))
