@@ -4,10 +4,7 @@ An early refusal and nothing more: where containerd does not ask, the image come
 the host, and the gate refuses to start it.
 """
 
-import contextlib
-import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.process import wait_until
 from tests.engines.registry import running_registry
 from tests.real.cri import Cri, CriError
+from tests.real.faults import DROPPED_SECONDS, FAULTS, Fault
 from tests.real.stage import Done, Image, Stage, containerd_stage, said
 
-CONTAINERDS_LIMIT_SECONDS = 10  # per_verifier_timeout, as containerd has it
 PROMISED_SECONDS = 5.0
 MAX_VERIFIERS = 10  # as containerd has it
 BINDIR = """
@@ -64,6 +62,13 @@ class Pulls:
         containerd = self.stage.containerd
         container = containerd.container_id(self.stage.name("run"))
         return containerd.ctr("run", "--rm", name, container, check=False)
+
+    def allowed(self, name: str) -> bool:
+        """Whether an allowed pull of that name is on record."""
+        return any(
+            r["allowed"] and (r["asked_by"], r["reference"]) == ("bindir", name)
+            for r in self.stage.host.decisions()
+        )
 
     def has(self, name: str) -> bool:
         """Whether containerd has an image of that name."""
@@ -174,46 +179,37 @@ def test_a_moved_tag_is_judged_by_what_it_names_now(pulls: Pulls) -> None:
     assert f"no signature about {_short(evil)} is known" in after.stderr
 
 
-@contextlib.contextmanager
-def _hung(pulls: Pulls) -> Iterator[None]:
-    pid = pulls.stage.host.pid
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-@contextlib.contextmanager
-def _killed(pulls: Pulls) -> Iterator[None]:
-    pulls.stage.host.kill()
-    try:
-        yield
-    finally:
-        pulls.stage.host.start()
-
-
-@pytest.mark.parametrize(
-    ("fault", "code"), [(_hung, "ENF-1602"), (_killed, "ENF-1601")]
-)
-def test_without_an_answer_nothing_is_pulled_until_the_daemon_is_back(
-    fault: Callable[[Pulls], contextlib.AbstractContextManager[None]],
-    code: str,
-    pulls: Pulls,
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_nothing_unsigned_is_pulled_and_the_signed_once_the_fault_is_gone(
+    fault: Fault, pulls: Pulls
 ) -> None:
-    """Signed or not; and in the time we promise, not in containerd's."""
-    image, name = pulls.pushed("hello")
-    pulls.stage.sign(image)
+    """The gate's fault table at this door: in the time we promise, not containerd's."""
+    (good, signed), (_, unsigned) = pulls.pushed("good"), pulls.pushed("bad")
+    pulls.stage.sign(good)
 
-    with fault(pulls):
-        refused, seconds = pulls.pull(name)
-    back, _ = pulls.pull(name)
+    with fault.happens(pulls.stage):
+        refused, seconds = pulls.pull(unsigned)
+        meanwhile, _ = pulls.pull(signed)
+        recorded = pulls.allowed(signed)
+        if fault.may_start:  # it has to end by itself
+            back = lambda: pulls.pull(signed)[0].returncode == 0  # noqa: E731
+            wait_until(back, "the fault is over", DROPPED_SECONDS)
+    back_again, _ = pulls.pull(signed)
+    still, _ = pulls.pull(unsigned)
 
     assert refused.returncode != 0
-    assert "so nothing is pulled; systemctl" in refused.stderr
-    assert f"[{code}]" in refused.stderr
+    assert "verifier 00-enforcer rejected image (exit code 10): " in refused.stderr
+    assert "[ENF-" in refused.stderr
     assert seconds < PROMISED_SECONDS
-    assert back.returncode == 0, said(back)
+    if meanwhile.returncode == 0:
+        assert recorded  # as in a last block of the log that had room
+    else:
+        assert any(f"[{code}]" in meanwhile.stderr for code in fault.codes)
+        advice = fault.advice.replace("nothing starts", "nothing is pulled")
+        assert advice in meanwhile.stderr
+    assert back_again.returncode == 0, said(back_again)
+    assert "[ENF-1001]" in still.stderr
+    assert not pulls.has(unsigned)
 
 
 def _not_executable(verifier: Path) -> None:

@@ -8,11 +8,9 @@ import contextlib
 import json
 import os
 import resource
-import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from hypothesis import strategies as st
 from enforcer import ttrpc
 from enforcer.gate import ask, pull
 from enforcer.gate.render import render_verifier
+from tests.enforcerd import NO, YES, answering, asked, framed
 
 NAME = "127.0.0.1:5000/app:1"
 DIGEST = "sha256:" + "a" * 64
@@ -32,8 +31,6 @@ INPUT = json.dumps(
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 CONTAINERDS_LIMIT_SECONDS = 10  # per_verifier_timeout, where nobody changes it
 PROMISED_SECONDS = 5
-YES = ttrpc.encode_fields((1, 1), (2, "ENF-1000"))
-NO = ttrpc.encode_fields((2, "ENF-1001"), (3, "app:1 is not signed"), (4, "06H0"))
 Done = subprocess.CompletedProcess[bytes]
 
 
@@ -84,43 +81,6 @@ def verifier(tmp_path: Path) -> Verifier:
     return Verifier(tmp_path)
 
 
-@contextlib.contextmanager
-def answering(path: Path, answer: bytes | None) -> Iterator[list[bytes]]:
-    """Be the daemon: `answer` is all it writes, None for nothing at all, for long."""
-    heard: list[bytes] = []
-    ended = threading.Event()
-
-    def serve(listener: socket.socket) -> None:
-        while not ended.is_set():
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                continue
-            with connection:
-                heard.append(connection.recv(65536))
-                if answer is None:
-                    ended.wait(CONTAINERDS_LIMIT_SECONDS)
-                else:
-                    connection.sendall(answer)
-
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.settimeout(0.1)
-        listener.bind(str(path))
-        listener.listen()
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        try:
-            yield heard
-        finally:
-            ended.set()
-            thread.join()
-
-
-def _framed(message: bytes) -> bytes:
-    payload = ttrpc.encode_response(message)
-    return ttrpc.encode_frame(ttrpc.Frame(1, ttrpc.RESPONSE, payload))
-
-
 def _reason(done: Done) -> str:
     """The one line people are shown."""
     text = done.stdout.decode("ascii")
@@ -131,20 +91,16 @@ def _reason(done: Done) -> str:
 
 def test_a_plain_yes_pulls(verifier: Verifier) -> None:
     """It asks for one name and one digest, and says which door it is."""
-    with answering(verifier.socket, _framed(YES)) as heard:
+    with answering(verifier.socket, framed(YES)) as heard:
         done = verifier()
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    (frame,) = ttrpc.FrameReader().feed(heard[0])
-    call = ttrpc.decode_request(frame.payload)
-    asked = ttrpc.decode_fields(call.payload)
-    assert (call.service, call.method) == ("enforcer.api.v1.Verifier", "Verify")
-    assert asked == {1: b"bindir", 2: NAME.encode(), 3: DIGEST.encode()}
+    assert asked(heard[0]) == {1: b"bindir", 2: NAME.encode(), 3: DIGEST.encode()}
 
 
 def test_a_no_is_one_line_with_the_reason(verifier: Verifier) -> None:
     """containerd puts it, as it is, into what the user reads."""
-    with answering(verifier.socket, _framed(NO)):
+    with answering(verifier.socket, framed(NO)):
         done = verifier()
 
     assert done.returncode == ask.REFUSED
@@ -157,7 +113,7 @@ def test_a_no_is_one_line_with_the_reason(verifier: Verifier) -> None:
 def test_a_reason_reaches_no_terminal_raw(verifier: Verifier) -> None:
     """containerd passes on whatever it is given, and cuts at 32 KiB."""
     hostile = "\x1b[2Jallowed\r\n\u202e\x00" + "x" * 40_000
-    answer = _framed(ttrpc.encode_fields((2, "ENF-1001"), (3, hostile)))
+    answer = framed(ttrpc.encode_fields((2, "ENF-1001"), (3, hostile)))
 
     with answering(verifier.socket, answer):
         done = verifier()
@@ -173,10 +129,10 @@ def test_a_reason_reaches_no_terminal_raw(verifier: Verifier) -> None:
         (b"", "ENF-1601"),
         (b"HTTP/1.1 200 OK\r\n\r\n", "ENF-1604"),
         (b"\xff" * 100, "ENF-1604"),
-        (_framed(b"\x08"), "ENF-1604"),
-        (_framed(b"\x0a\x011"), "ENF-1604"),
-        (_framed(b""), "[]"),  # not allowed, and not why
-        (_framed(ttrpc.encode_fields((1, 2))), "[]"),
+        (framed(b"\x08"), "ENF-1604"),
+        (framed(b"\x0a\x011"), "ENF-1604"),
+        (framed(b""), "[]"),  # not allowed, and not why
+        (framed(ttrpc.encode_fields((1, 2))), "[]"),
     ],
 )
 def test_an_answer_that_is_no_yes_is_a_no(
@@ -232,7 +188,7 @@ def test_a_socket_that_is_not_roots_says_nothing_of_worth(
     for above in list(tmp_path.parents)[:3]:
         above.chmod(above.stat().st_mode | 0o111)
     with subprocess.Popen(
-        [SYSTEM_PYTHON, "-I", "-c", server, verifier.socket, _framed(YES).hex()],
+        [SYSTEM_PYTHON, "-I", "-c", server, verifier.socket, framed(YES).hex()],
         user=1000,
         stdout=subprocess.PIPE,
     ) as fake:
@@ -272,7 +228,7 @@ def test_arguments_that_are_not_containerds_are_refused(
     words: list[str | bytes], verifier: Verifier
 ) -> None:
     """Twice the same flag, a part of one, a value glued on: two readers, two images."""
-    with answering(verifier.socket, _framed(YES)) as heard:
+    with answering(verifier.socket, framed(YES)) as heard:
         done = verifier(*words) if words else _without_arguments(verifier)
 
     assert done.returncode == ask.REFUSED
@@ -312,7 +268,7 @@ def test_input_about_something_else_is_refused(
     given_: bytes, verifier: Verifier
 ) -> None:
     """What containerd says twice has to be the same."""
-    with answering(verifier.socket, _framed(YES)) as heard:
+    with answering(verifier.socket, framed(YES)) as heard:
         done = verifier(given=given_)
 
     assert done.returncode == ask.REFUSED
@@ -362,7 +318,7 @@ def test_a_verifier_that_cannot_work_is_a_no(
     prepare: Callable[[], None], verifier: Verifier
 ) -> None:
     """With a daemon that would say yes, so that only its own fault refuses."""
-    with answering(verifier.socket, _framed(YES)):
+    with answering(verifier.socket, framed(YES)):
         done = verifier(prepare=prepare)
 
     assert done.returncode != 0
@@ -373,10 +329,9 @@ def test_a_reader_that_is_gone_changes_no_answer(
     handles: tuple[int, ...], verifier: Verifier
 ) -> None:
     """No reason can be given then; the pull is refused, or allowed, as before."""
-    with answering(verifier.socket, _framed(NO)):
+    with answering(verifier.socket, framed(NO)):
         refused = verifier(prepare=_closed(*handles))
-    verifier.socket.unlink()
-    with answering(verifier.socket, _framed(YES)):
+    with answering(verifier.socket, framed(YES)):
         allowed = verifier(prepare=_closed(*handles))
 
     assert (refused.returncode, allowed.returncode) == (ask.REFUSED, 0)
@@ -405,7 +360,7 @@ def test_an_environment_full_of_traps_changes_nothing(
         "BASH_ENV": str(trap / "os.py"),
     }
 
-    with answering(verifier.socket, _framed(NO)):
+    with answering(verifier.socket, framed(NO)):
         done = verifier(environment=poisoned, cwd=trap)
 
     assert done.returncode == ask.REFUSED
@@ -453,7 +408,7 @@ def test_monitor_mode_takes_both_words(
     """gate.conf and the daemon's own mode have to agree."""
     (tmp_path / "gate.conf").write_text("mode=monitor\n")
 
-    with answering(verifier.socket, _framed(NO + ttrpc.encode_fields((10, mode)))):
+    with answering(verifier.socket, framed(NO + ttrpc.encode_fields((10, mode)))):
         done = verifier()
 
     assert done.returncode == status

@@ -1,0 +1,184 @@
+"""What can happen to the daemon and its disk, each for a while."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.engines.process import wait_until
+from tests.real.stage import Stage
+
+GENERATIONS = (
+    "gated_containerd",
+    "gated_old_containerd",
+    "gated_docker",
+    "gated_graph_docker",
+    "gated_old_docker",
+)
+IDLE = 300  # more than one socket takes
+DROPPED_SECONDS = 15  # the daemon gives a silent client five
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How it comes and goes, and what the user of a signed image may be told."""
+
+    name: str
+    happens: Callable[[Stage], AbstractContextManager[None]]
+    codes: tuple[str, ...]
+    advice: str
+    engines: tuple[str, ...] = GENERATIONS
+    may_start: bool = False  # a signed image, meanwhile
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@contextlib.contextmanager
+def absent(stage: Stage) -> Iterator[None]:
+    """The daemon is stopped, as by an administrator."""
+    stage.host.stop()
+    try:
+        yield
+    finally:
+        stage.host.start()
+
+
+@contextlib.contextmanager
+def killed(stage: Stage) -> Iterator[None]:
+    """The daemon is gone without having ended anything."""
+    stage.host.kill()
+    try:
+        yield
+    finally:
+        stage.host.start()
+
+
+@contextlib.contextmanager
+def hung(stage: Stage) -> Iterator[None]:
+    """The daemon is there, takes connections, and is silent."""
+    pid = stage.host.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def killed_mid_request(stage: Stage) -> Iterator[None]:
+    """The daemon dies with a question on its desk."""
+
+    def kill() -> None:
+        wait_until(lambda: is_asking(stage), "the gate asks")
+        time.sleep(0.2)  # the question is in the socket
+        stage.host.kill()
+
+    os.kill(stage.host.pid, signal.SIGSTOP)  # it must not have answered before
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        killer.join()
+        stage.host.start()
+
+
+@contextlib.contextmanager
+def disk_full(stage: Stage) -> Iterator[None]:
+    """Not one byte more goes to the disk of the state folder."""
+    host = stage.host
+    host.stop()
+    with _on_small_disk(host.state):
+        host.start()
+        filler = host.state / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"\0" * 4096):
+                pass
+        try:
+            yield
+        finally:
+            filler.unlink()
+            host.stop()
+    host.start()
+
+
+@contextlib.contextmanager
+def cache_corrupt(stage: Stage) -> Iterator[None]:
+    """Every blob of the signature cache has other content than its name says."""
+    blobs = [
+        p for p in (stage.host.state / "cache" / "blobs").rglob("*") if p.is_file()
+    ]
+    kept = {path: path.read_bytes() for path in blobs}
+    for path, content in kept.items():
+        path.write_bytes(bytes(byte ^ 0x20 for byte in content))
+    try:
+        yield
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+
+@contextlib.contextmanager
+def idle_clients(stage: Stage) -> Iterator[None]:
+    """Silent clients hold every place at the gate's own socket, and stay.
+
+    Only root gets that far. The fault ends by itself: the daemon drops them.
+    """
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(IDLE):
+            client = open_ones.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(stage.host.run / "ask.sock"))
+        yield
+
+
+FAULTS = (
+    Fault("absent", absent, ("ENF-1601",), "systemctl status enforcer"),
+    Fault("killed", killed, ("ENF-1601",), "systemctl status enforcer"),
+    Fault("killed mid-request", killed_mid_request, ("ENF-1601",), "nothing starts"),
+    Fault("hung", hung, ("ENF-1602",), "systemctl restart enforcer"),
+    Fault("disk full", disk_full, ("ENF-1403",), "Free space"),
+    Fault("cache corrupt", cache_corrupt, ("ENF-1401",), "enforcer cache fsck"),
+    Fault(
+        "idle clients", idle_clients, ("ENF-1601", "ENF-1602"), "nothing starts",
+        engines=("gated_containerd",), may_start=True,
+    ),
+)  # fmt: skip
+
+
+def is_asking(stage: Stage) -> bool:
+    """Whether a gate of this host is running right now."""
+    sock = f"\0{stage.host.run / 'ask.sock'}\0".encode()
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if sock in process.read_bytes():
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _on_small_disk(folder: Path) -> Iterator[None]:
+    """Put a folder with all that is in it on a file system with little room."""
+    aside = folder.with_name(f"{folder.name}-aside")
+    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    options = f"size={2 * used + 2**20},mode=0700"
+    shutil.copytree(folder, aside)
+    words = ("mount", "-t", "tmpfs", "-o", options, "enforcer-test", str(folder))
+    subprocess.run(words, check=True)
+    try:
+        shutil.copytree(aside, folder, dirs_exist_ok=True)
+        yield
+        shutil.rmtree(aside)
+        shutil.copytree(folder, aside)
+    finally:
+        subprocess.run(("umount", str(folder)), check=True)
+        shutil.copytree(aside, folder, dirs_exist_ok=True)
+        shutil.rmtree(aside)
