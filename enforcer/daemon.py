@@ -43,6 +43,7 @@ from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
 from enforcer.core.policy import PolicyInvalidError
 from enforcer.files import locked, make_folder
+from enforcer.hooks.nri.state import load_notice
 from enforcer.ports import PolicyInForce
 from enforcer.settings import Settings, load_settings
 from enforcer.sources.trust import Fingerprint, fingerprint
@@ -190,7 +191,11 @@ class Daemon:
             policy_path=str(self._settings.policy_place),
             policy_digest=digest,
             policy_problem=self._problem,
-            notices=(*laxities(self._settings), *warnings),
+            notices=(
+                *laxities(self._settings),
+                *warnings,
+                *load_notice(self._settings.run_dir, time.time()),
+            ),
             uptime_seconds=int(time.monotonic() - self._started),
         )
 

@@ -67,6 +67,7 @@ class Code(StrEnum):
     CACHE_UNAVAILABLE = "ENF-1402"
     AUDIT_UNAVAILABLE = "ENF-1403"
 
+    NRI_UNKNOWN = "ENF-1541"
     PULL_UNKNOWN = "ENF-1551"
 
     GATE_UNREACHABLE = "ENF-1601"
@@ -317,6 +318,11 @@ PAGES: dict[Code, tuple[str, str]] = {
         "The decision could not be written to the audit log. What cannot be "
         "recorded is not allowed.",
         "Free disk space and check the folder of the audit log.",
+    ),
+    Code.NRI_UNKNOWN: (
+        "containerd asked the NRI plug-in about a container, but what it said made no "
+        "sense, or did not tell which image the container has.",
+        "If containerd was upgraded, upgrade enforcer; else look at its log.",
     ),
     Code.PULL_UNKNOWN: (
         "The verifier of pulls was started with arguments or input it does not know. "

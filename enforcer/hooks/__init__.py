@@ -1,1 +1,1 @@
-"""Who asks: engines that call into this process. The doors of step 4 come here."""
+"""Who asks: engines that call into a process of ours, one package a door."""

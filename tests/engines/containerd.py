@@ -15,7 +15,7 @@ from tests.engines.leftovers import (
     remove_shim_sockets,
     unmount_below,
 )
-from tests.engines.path import Release, engine_path, link_programs, program
+from tests.engines.path import Release, engine_path, link_programs
 from tests.engines.process import Daemon, run
 
 NAMESPACES = ("default", "k8s.io")  # each a control group and a folder of runc's
@@ -71,6 +71,13 @@ _CRI_3 = """
   runtime_type = "io.containerd.runc.v2"
 """
 _NRI = "io.containerd.nri.v1.nri"
+_NRI_CONFIG = """
+[plugins."io.containerd.nri.v1.nri"]
+  disable = false
+  socket_path = "{home}/nri.sock"
+  plugin_path = "{home}/nri/plugins"
+  plugin_config_path = "{home}/nri/conf.d"
+"""
 _CRI_PLUGINS = {
     "bookworm": ("io.containerd.grpc.v1.cri",),
     "forky": (
@@ -87,6 +94,7 @@ class Containerd:
     `gate` is the folder that holds the only `runc` it can find (`path.ungated`
     makes one that lets everything pass); with None there is no runc at all. The
     folder is read at every start of a container, so a test may change it.
+    `build` is a folder with another build's programs, to run instead of Debian's.
 
     ctr keeps runc's state in /run/containerd/runc/NAMESPACE, which all containerds
     of a machine share: name containers with `container_id`.
@@ -98,7 +106,9 @@ class Containerd:
         *,
         release: Release = "forky",
         cri: bool = False,
+        nri: bool = False,
         extra_config: str = "",
+        build: Path | None = None,
     ) -> None:
         # Unix socket paths are limited to 108 bytes: pytest's folders are too long.
         self.home = Path(tempfile.mkdtemp(prefix="enf-", dir="/tmp"))
@@ -106,12 +116,16 @@ class Containerd:
         self.root = self.home / "root"
         self.state = self.home / "state"
         self.socket = self.home / "c.sock"
+        self.nri_socket = self.home / "nri.sock"
         self.config = self.home / "containerd.toml"
         self.programs = link_programs(self.home / "path", release)
+        for path in build.iterdir() if build else ():
+            (self.programs / path.name).unlink(missing_ok=True)
+            (self.programs / path.name).symlink_to(path)
         self.environment = {"PATH": engine_path(gate, self.programs)}
-        text = _configuration(self, cri=cri) + extra_config
+        text = _configuration(self, cri=cri, nri=nri) + extra_config
         self.config.write_text(text)
-        command = [str(program("containerd", release)), "--config", str(self.config)]
+        command = [str(self.programs / "containerd"), "--config", str(self.config)]
         self._daemon = Daemon(command, self.environment, self.home / "containerd.log")
 
     @property
@@ -157,7 +171,7 @@ class Containerd:
         """Run `ctr` against it; with `check`, failure is an EngineError."""
         options = ["--address", str(self.socket), "--namespace", namespace]
         return run(
-            [program("ctr", self.release), *options, *words],
+            [self.programs / "ctr", *options, *words],
             env={"PATH": str(self.programs)},
             check=check,
             timeout_seconds=timeout_seconds,
@@ -193,11 +207,13 @@ def accepts(path: Path) -> bool:
         return client.connect_ex(os.fspath(path)) == 0
 
 
-def _configuration(engine: Containerd, *, cri: bool) -> str:
+def _configuration(engine: Containerd, *, cri: bool, nri: bool) -> str:
     is_old = engine.release == "bookworm"
     template = _COMMON + ((_CRI_2 if is_old else _CRI_3) if cri else "")
+    template += _NRI_CONFIG if nri else ""
     # containerd 1.6 has no NRI plugin, and does not mind being told.
-    disabled = [_NRI, *(() if cri else _CRI_PLUGINS[engine.release])]
+    disabled = [] if nri else [_NRI]
+    disabled += () if cri else _CRI_PLUGINS[engine.release]
     return template.format(
         version=2 if is_old else 3,
         home=engine.home,

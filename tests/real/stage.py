@@ -51,7 +51,9 @@ class Stage:
         release: Release,
         store: Store,
         cri: bool = False,
+        nri: bool = False,
         extra_config: str = "",
+        build: Path | None = None,
     ) -> None:
         self.host = EnforcedHost()
         self.engine: Containerd | Dockerd
@@ -59,7 +61,12 @@ class Stage:
             self.engine = Dockerd(self.host.gate, release=release, store=store)
         else:
             self.engine = Containerd(
-                self.host.gate, release=release, cri=cri, extra_config=extra_config
+                self.host.gate,
+                release=release,
+                cri=cri,
+                nri=nri,
+                extra_config=extra_config,
+                build=build,
             )
         self._images = Path(tempfile.mkdtemp(prefix="img-", dir=self.host.home))
 
@@ -205,15 +212,26 @@ class Stage:
 
 
 def containerd_stage(
-    release: Release = "forky", *, cri: bool = False, extra_config: str = ""
+    release: Release = "forky",
+    *,
+    cri: bool = False,
+    nri: bool = False,
+    extra_config: str = "",
+    build: Path | None = None,
 ) -> Stage:
-    """Make a stage with containerd alone, serving Kubernetes with `cri`."""
+    """Make a stage with containerd alone, serving Kubernetes with `cri`.
+
+    With `nri` it listens for plug-ins on a socket of its own; `build` is a folder with
+    another containerd than Debian's.
+    """
     return Stage(
         Containerd,
         release=release,
         store="containerd",
         cri=cri,
+        nri=nri,
         extra_config=extra_config,
+        build=build,
     )
 
 

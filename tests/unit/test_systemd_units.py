@@ -18,8 +18,8 @@ def tree(tmp_path: Path) -> Path:
         shutil.copy(unit, units)
     for target in ("sockets.target", "sysinit.target", "shutdown.target"):
         (units / target).write_text("[Unit]\nDescription=a target of systemd's own\n")
-    own = (f"usr/lib/enforcer/bin/{name}" for name in ("enforcerd", "enforcer-cri"))
-    for program in (*own, "bin/kill"):
+    programs = ("enforcerd", "enforcer-cri", "enforcer-nri")
+    for program in (*(f"usr/lib/enforcer/bin/{name}" for name in programs), "bin/kill"):
         path = tmp_path / program
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("#!/bin/sh\n")
