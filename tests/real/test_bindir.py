@@ -57,11 +57,12 @@ class Pulls:
         done = self.stage.containerd.ctr(*words, check=False)
         return done, time.monotonic() - began
 
-    def run(self, name: str) -> Done:
+    def run(self, name: str, *, namespace: str = "default") -> Done:
         """Start what was pulled."""
         containerd = self.stage.containerd
         container = containerd.container_id(self.stage.name("run"))
-        return containerd.ctr("run", "--rm", name, container, check=False)
+        words = ("run", "--rm", name, container)
+        return containerd.ctr(*words, namespace=namespace, check=False)
 
     def allowed(self, name: str) -> bool:
         """Whether an allowed pull of that name is on record."""
@@ -281,6 +282,32 @@ def test_what_containerd_does_not_ask_about_is_pulled_but_does_not_start(
     assert started.returncode != 0
     assert "is not signed" in started.stderr
     assert "[ENF-1001]" in started.stderr
+
+
+@pytest.mark.parametrize(
+    "setting", ["use_local_image_pull = true", "max_concurrent_downloads = 5"]
+)
+def test_where_kubelets_pulls_ask_nobody_the_gate_still_refuses(
+    setting: str, engines: Path, tmp_path: Path
+) -> None:
+    """One line in containerd's configuration, and this door is open without a word."""
+    config = BINDIR.format(folder=tmp_path / "bin")
+    config += f'[plugins."io.containerd.cri.v1.images"]\n  {setting}\n'
+    (tmp_path / "registry").mkdir()
+    with (
+        running_registry(tmp_path / "registry") as address,
+        containerd_stage(cri=True, extra_config=config) as stage,
+    ):
+        cri = Cri(stage.containerd.socket, tmp_path)
+        pulls = Pulls(stage, cri, address, tmp_path / "bin")
+        pulls.write_verifier()
+        _, name = pulls.pushed("evil")
+        cri.pull(name)
+        cri.close()
+        started = pulls.run(name, namespace="k8s.io")
+
+    assert started.returncode != 0
+    assert f"{name} is not signed" in started.stderr
 
 
 def test_in_monitor_mode_a_pull_is_allowed_and_the_denial_recorded(
