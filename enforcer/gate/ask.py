@@ -159,6 +159,7 @@ def round_trip(
 def _ask_once(path: str, call: ttrpc.Request, end: float) -> bytes:
     connection = _connect(path, end)
     try:
+        require_root(connection, path)
         timeout_ns = int(DEADLINE_SECONDS * 1e9)
         payload = ttrpc.encode_request(call, timeout_ns=timeout_ns)
         connection.sendall(ttrpc.encode_frame(ttrpc.Frame(1, ttrpc.REQUEST, payload)))
@@ -178,7 +179,7 @@ def _ask_once(path: str, call: ttrpc.Request, end: float) -> bytes:
 
 
 def _connect(path: str, end: float) -> socket:
-    """Connect, waiting for a daemon that is being restarted; root's daemon only."""
+    """Connect, waiting for a daemon that is being restarted."""
     while True:  # bounded by the deadline
         connection = socket(AF_UNIX, SOCK_STREAM)
         connection.settimeout(max(end - time.monotonic(), 0.001))
@@ -191,11 +192,6 @@ def _connect(path: str, end: float) -> socket:
             time.sleep(RETRY_SECONDS)
             continue
         except OSError:
-            connection.close()
-            raise
-        try:
-            require_root(connection, path)
-        except RefusalError:
             connection.close()
             raise
         return connection

@@ -169,7 +169,11 @@ class Plugin:
 
     def _report(self, payload: bytes) -> bytes:
         """Say what happens; judge later, since every other container waits for us."""
-        event, container = wire.parse_event(payload)
+        try:
+            event, container = wire.parse_event(payload)
+        except ttrpc.ProtocolError as error:  # no reason to miss what comes next
+            log.warning("event made no sense", reason=ask.shown(str(error)))
+            return b""
         if event == wire.START:  # after runc's create, so the gate let it pass
             log.info("starts", **_shown(container))
         elif event == wire.POST_CREATE:

@@ -258,6 +258,19 @@ def test_monitor_mode_takes_both_words(mode: str, host: Host, runtime: Runtime) 
     assert (_rejection(validated) == "") is (mode == "monitor")
 
 
+@pytest.mark.parametrize("payload", [b"\xff", ttrpc.encode_fields((3, b"\xff"))])
+def test_an_event_that_makes_no_sense_is_said_and_survived(
+    payload: bytes, host: Host, runtime: Runtime
+) -> None:
+    """Whoever makes the odd container must not blind the plug-in for the others."""
+    runtime.play(recorded("containerd-2.1"))
+
+    answers = [runtime.call("StateChange", payload) for _ in range(2)]
+
+    assert answers == [ttrpc.encode_response(b"")] * 2
+    assert host.plugin.log.read_text().count('"event made no sense"') == 2
+
+
 def test_it_echoes_that_more_is_to_come(runtime: Runtime) -> None:
     """A node with many pods is told in parts; NRI drops who does not echo."""
     answers = [
