@@ -1,4 +1,4 @@
-"""Ask enforcerd whether runc may create a container. Exit 0: it may. 10: not.
+"""Ask enforcerd whether runc may create a container. Exit 20: it may. 10: not.
 
 Run by the gate, through `__main__.py`: `--socket S --conf C --gate-log L -- ARGS`.
 It starts in some ten milliseconds, so it imports next to nothing: `_socket` instead of
@@ -23,7 +23,9 @@ DEADLINE_SECONDS = 4.0  # over the daemon's own 3 s, under the 5 s we promise
 RETRY_SECONDS = 0.05  # while the daemon is being restarted
 MAX_GATE_LOG_BYTES = 1024 * 1024
 MONITOR = "monitor"
-REFUSED = 10  # no status that Python or the shell gives by itself
+# No statuses that Python or the shell give by themselves: a file that was cut off, and
+# so does nothing, ends with 0.
+YES, REFUSED = 20, 10
 SERVICE = "enforcer.api.v1.Verifier"
 
 # runc's options that take a value, before the command and after it (runc(8)).
@@ -61,8 +63,8 @@ def main(argv: list[str]) -> int:
         ask(own["socket"], options, words)
     except NO_YES as error:
         message = objection(own, error)
-        return _refuse(message, options) if message else 0
-    return 0
+        return _refuse(message, options) if message else YES
+    return YES
 
 
 def objection(own: dict[str, str], error: Exception, so: str = "nothing starts") -> str:

@@ -33,7 +33,7 @@ esac
 # -I -S -E: no site packages, no user folder, no PYTHON* variable of the caller.
 "$python" -I -S -E "$ask" @OPTIONS@ -- "$@" </dev/null >/dev/null
 status=$?
-if [ "$status" -eq 0 ]; then exec "$runc" "$@"; fi
+if [ "$status" -eq 20 ]; then exec "$runc" "$@"; fi  # its yes
 if [ "$status" -ne 10 ]; then  # 10 is its no
     # The question itself could not be run. Only root's own word `mode=monitor` lets
     # a start through then (a broken interpreter must not take a monitored host down).

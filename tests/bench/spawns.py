@@ -33,7 +33,7 @@ def measure(stage: Stage) -> Group:
         "gate state ID": ((gate, *state), 0),
         "python3 -I -S -E -c pass": ((*_ISOLATED, "-c", "pass"), 0),
         "ask.py, told what it does not know": (_ask(stage, "nonsense"), ask.REFUSED),
-        "ask.py, asks and gets a yes": (_ask(stage, *_create(stage.signed)), 0),
+        "ask.py, asks and gets a yes": (_ask(stage, *_create(stage.signed)), ask.YES),
     }
     probes: dict[str, Probe] = {
         name: timed(_expecting(status, partial(spawn, command, _ENVIRONMENT), name))

@@ -91,7 +91,7 @@ def test_the_value_of_an_option_is_not_taken_for_the_command(gate: Gate) -> None
 
 def test_a_yes_becomes_runc_with_the_very_same_arguments(gate: Gate) -> None:
     """Blanks, quotes and empty words survive."""
-    gate.answers("exit 0")
+    gate.answers("exit 20")
 
     done = gate("--root", "/a b", "create", "--bundle", "", "i'd")
 
@@ -101,6 +101,8 @@ def test_a_yes_becomes_runc_with_the_very_same_arguments(gate: Gate) -> None:
 @pytest.mark.parametrize(
     "script",
     [
+        ":",
+        "exit 0",
         "exit 1",
         "exit 2",
         "exit 127",
@@ -110,7 +112,7 @@ def test_a_yes_becomes_runc_with_the_very_same_arguments(gate: Gate) -> None:
     ],
 )
 def test_a_question_that_fails_in_any_way_is_a_no(gate: Gate, script: str) -> None:
-    """Exit 0 is the only yes there is."""
+    """A file that was cut off does nothing, and ends with 0: that is no yes."""
     gate.answers(script)
 
     done = gate("create", "id")
