@@ -23,6 +23,7 @@ from enforcer.core.subject import (
     bind_subject,
 )
 from enforcer.ports import (
+    Act,
     AdmissionRequest,
     AuditLog,
     BreakGlass,
@@ -105,6 +106,10 @@ class Admission:
 
     def _judge(self, request: AdmissionRequest, seen: "_Seen") -> Decision:
         claim = self._claim(request)
+        if isinstance(claim, Act):
+            if claim.code is not Code.BUILD_REFUSED:
+                return denial(claim.code, claim.message)
+            claim = BuildStep(claim.shown)
         if isinstance(claim, BuildStep):
             seen.shown = claim.shown
             return self._build(claim)
@@ -119,19 +124,20 @@ class Admission:
         seen.policy = self._policy.current()
         return self._weigher.weigh(subject, seen.policy)
 
-    def _claim(self, request: AdmissionRequest) -> Claim | BuildStep | None:
+    def _claim(self, request: AdmissionRequest) -> Claim | BuildStep | Act | None:
         """Ask the engines; None where a name and digest need none."""
         named = bool(request.reference or request.untrusted_digest)
-        if (request.container, request.image, named or None).count(None) != 2:
+        asked = (request.container, request.image, request.act, named or None)
+        if asked.count(None) != 3:
             raise MalformedError(
                 "the question is not about exactly one thing",
-                remedy="Name a container, an image, or a reference and digest.",
+                remedy="Name a container, an image, an act, or a reference and digest.",
             )
         if request.container is not None:
             return self._engines.resolve(request.container)
         if request.image is not None:
             return self._engines.resolve_image(request.image)
-        return None
+        return request.act
 
     def _artifact(self, request: AdmissionRequest) -> Subject:
         reference = parse_reference(request.reference)
@@ -211,4 +217,6 @@ class _Seen:
 def _shown(request: AdmissionRequest) -> str:
     if request.container is not None:
         return f"container {clip(request.container.id, limit=64)}"
+    if request.act is not None:
+        return clip(request.act.shown)
     return clip(request.image.name if request.image else request.reference)

@@ -16,7 +16,7 @@ import structlog
 from enforcer import __version__
 from enforcer.api.ask import AskHandler
 from enforcer.api.judge import Judge
-from enforcer.api.process import notify, set_up_log, watchdog_seconds
+from enforcer.api.process import set_up_log, watchdog_seconds
 from enforcer.api.services import (
     AdminService,
     HostStatus,
@@ -28,6 +28,7 @@ from enforcer.api.sockets import (
     Handler,
     bind_socket,
     inherited_sockets,
+    notify,
     splice_to,
 )
 from enforcer.assembly import (

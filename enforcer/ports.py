@@ -72,10 +72,20 @@ class ImageRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """What a door would refuse for a reason that is no image: the code says which."""
+
+    shown: str
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class AdmissionRequest:
     """May this start? A container, an image in a store, or a name with its digest.
 
-    Exactly one of the three; admission refuses what names more, or none.
+    Or an act, which a door refuses and wants recorded. Exactly one of the four;
+    admission refuses what names more, or none.
     """
 
     asked_by: str
@@ -83,6 +93,7 @@ class AdmissionRequest:
     untrusted_digest: str = ""
     container: ContainerRef | None = None
     image: ImageRef | None = None
+    act: Act | None = None
 
 
 @dataclass(frozen=True, slots=True)

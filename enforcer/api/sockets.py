@@ -24,6 +24,7 @@ CHUNK_BYTES = 64 * 1024
 BACKLOG = 128
 
 _UCRED = struct.Struct("=iII")
+NOTIFY_SECONDS = 0.2  # systemd listens at once; one that does not holds up no start
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,20 @@ def inherited_sockets() -> dict[str, socket.socket]:
         found[name] = socket.socket(fileno=number)
         found[name].set_inheritable(False)
     return found
+
+
+def notify(*lines: str) -> None:
+    """Tell systemd, if it wants to know (sd_notify(3)); never fail over it."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel,
+    ):
+        channel.settimeout(NOTIFY_SECONDS)
+        channel.connect(address.replace("@", "\0", 1))
+        channel.send("\n".join(lines).encode())
 
 
 def bind_socket(path: Path, *, mode: int, group: str | None = None) -> socket.socket:

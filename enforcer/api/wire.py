@@ -2,13 +2,14 @@
 
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.core.codes import Code
-from enforcer.core.errors import MalformedError
+from enforcer.core.errors import MalformedError, clip
 from enforcer.core.findings import SignatureReport
 from enforcer.core.record import DecisionRecord
 from enforcer.core.subject import Subject
-from enforcer.ports import AdmissionRequest, ContainerRef, ImageRef
+from enforcer.ports import Act, AdmissionRequest, ContainerRef, ImageRef
 
 GATE = "gate"
+MAX_WHY = 1000  # characters of a door's reason; what it shows itself
 
 
 def parse_name_request(message: pb.VerifyRequest) -> AdmissionRequest:
@@ -17,9 +18,9 @@ def parse_name_request(message: pb.VerifyRequest) -> AdmissionRequest:
     Raises:
         MalformedError: It is about what an engine keeps; only root may ask that.
     """
-    if message.HasField("container") or message.HasField("image"):
+    if any(message.HasField(name) for name in ("container", "image", "act")):
         raise MalformedError(
-            "containers and images of an engine are judged on ask.sock only",
+            "containers, images of an engine and acts are judged on ask.sock only",
             remedy="Give reference and digest.",
         )
     return AdmissionRequest(
@@ -28,7 +29,7 @@ def parse_name_request(message: pb.VerifyRequest) -> AdmissionRequest:
 
 
 def parse_root_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
-    """Read a request about a container, an image in a store, or a name and digest.
+    """Read a request about a container, an image in a store, a name or an act.
 
     A request that names more than one thing is read as it is: admission refuses it,
     and puts that on record.
@@ -43,13 +44,14 @@ def parse_root_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
             "the question is no VerifyRequest", remedy="Install the gate again."
         ) from error
     image = _image(message.image) if message.HasField("image") else None
+    act = _act(message.act) if message.HasField("act") else None
     container = None
-    named = image or message.reference or message.digest
+    named = image or act or message.reference or message.digest
     if message.HasField("container") or not named:
         container = _container(message.container, peer_pid)
     asked_by = GATE if container else message.asked_by or "ask"
     return AdmissionRequest(
-        asked_by, message.reference, message.digest, container, image
+        asked_by, message.reference, message.digest, container, image, act
     )
 
 
@@ -65,6 +67,17 @@ def _container(asked: pb.Container, peer_pid: int) -> ContainerRef:
 
 def _image(asked: pb.Image) -> ImageRef:
     return ImageRef(asked.engine_root, asked.namespace, asked.name)
+
+
+def _act(asked: pb.Act) -> Act:
+    try:
+        code = Code(asked.code)
+    except ValueError as error:
+        raise MalformedError(
+            f"{clip(asked.code)} is no code of this version",
+            remedy="Install door and daemon of one version.",
+        ) from error
+    return Act(clip(asked.what), code, clip(asked.message, limit=MAX_WHY))
 
 
 def short_answer(record: DecisionRecord) -> pb.VerifyResponse:

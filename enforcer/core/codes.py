@@ -67,6 +67,14 @@ class Code(StrEnum):
     CACHE_UNAVAILABLE = "ENF-1402"
     AUDIT_UNAVAILABLE = "ENF-1403"
 
+    DOCKER_CALL_UNKNOWN = "ENF-1501"
+    DOCKER_BODY_UNREADABLE = "ENF-1502"
+    DOCKER_RUNTIME = "ENF-1503"
+    DOCKER_PLUGIN = "ENF-1504"
+    DOCKER_CHECKPOINT = "ENF-1505"
+    DOCKER_PLATFORM = "ENF-1506"
+    DOCKER_TASK = "ENF-1507"
+    DOCKER_OVERLOADED = "ENF-1508"
     NRI_UNKNOWN = "ENF-1541"
     PULL_UNKNOWN = "ENF-1551"
 
@@ -215,7 +223,7 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Pull or load the image again, or import its manifest with its signatures.",
     ),
     Code.BUILD_REFUSED: (
-        "This is a RUN step of an image build, and builds are denied on this host.",
+        "This is an image build or a step of one, and builds are denied on this host.",
         "Build elsewhere, or set `builds: allow` in enforcer.yaml.",
     ),
     Code.ENGINE_UNKNOWN: (
@@ -236,7 +244,7 @@ PAGES: dict[Code, tuple[str, str]] = {
         "The message names what and where.",
     ),
     Code.BUILD_ALLOWED: (
-        "A RUN step of an image build was let through, as `builds: allow` says.",
+        "An image build or a RUN step of one was let through, as `builds: allow` says.",
         "Nothing to do; what is built still needs a signature to run.",
     ),
     Code.POLICY_MISSING: (
@@ -329,6 +337,43 @@ PAGES: dict[Code, tuple[str, str]] = {
         "What is not understood is refused.",
         "It is for containerd's bin_dir (`enforcer gate --bindir`). If containerd was "
         "upgraded, upgrade enforcer.",
+    ),
+    Code.DOCKER_CALL_UNKNOWN: (
+        "A call of Docker's API that is not in enforcer's table of calls, or one spelt "
+        "so that two readers could take it for different calls.",
+        "Use the docker command. A call that a newer Docker added needs a newer "
+        "enforcer.",
+    ),
+    Code.DOCKER_BODY_UNREADABLE: (
+        "What was sent to Docker's API cannot be judged: it is missing, cut short, too "
+        "large, no JSON, or Docker could read it as something else than enforcer.",
+        "Send one JSON object with each name once, spelt as Docker's API spells it.",
+    ),
+    Code.DOCKER_RUNTIME: (
+        "The container asks for another OCI runtime than the one behind the gate.",
+        "Leave out --runtime, or use runc.",
+    ),
+    Code.DOCKER_PLUGIN: (
+        "Docker's managed plug-ins are root's programs from a registry, and nobody "
+        "judges them. None is installed, changed or enabled on this host.",
+        "Install what you need as a package of the host.",
+    ),
+    Code.DOCKER_CHECKPOINT: (
+        "A checkpoint holds processes as they were once. Nobody signed those.",
+        "Start the container anew, without --checkpoint.",
+    ),
+    Code.DOCKER_PLATFORM: (
+        "The container asks for another platform than this host's. The image was not "
+        "judged for that one.",
+        "Leave out --platform.",
+    ),
+    Code.DOCKER_TASK: (
+        "The service runs something else than containers of an image.",
+        "Give TaskTemplate a ContainerSpec, and nothing of another runtime.",
+    ),
+    Code.DOCKER_OVERLOADED: (
+        "More is being asked of Docker at once than enforcer's plug-in judges.",
+        "Try again; look at who asks so much.",
     ),
     Code.GATE_UNREACHABLE: (
         "The gate could not reach enforcerd, and without an answer nothing starts.",

@@ -13,7 +13,7 @@ from enforcer import ttrpc
 from enforcer.core.codes import Code
 from enforcer.gate import ask
 
-IMAGE, REFERENCE, DIGEST, ASKED_BY = 5, 2, 3, 1  # fields of VerifyRequest
+ASKED_BY, REFERENCE, DIGEST, IMAGE, ACT = 1, 2, 3, 5, 6  # fields of VerifyRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,17 @@ class Asker:
         return self._ask(
             (ASKED_BY, self.asked_by), (REFERENCE, reference), (DIGEST, digest)
         )
+
+    def act(self, what: str, code: Code, message: str) -> Answer:
+        """Say what the door itself refuses, and why; the answer is what applies.
+
+        Where enforcerd does not answer, the door's own reason is the one to show.
+        """
+        act = ttrpc.encode_fields((1, what), (2, str(code)), (3, message))
+        answer = self._ask((ASKED_BY, self.asked_by), (ACT, act))
+        if answer.decision:
+            return answer
+        return Answer(answer.passes, str(code), ask.shown(message))
 
     def unanswered(self, code: Code, why: str) -> Answer:
         """Say no without having asked; in monitor mode write it down, and pass."""

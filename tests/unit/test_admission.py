@@ -33,6 +33,7 @@ from enforcer.core.subject import Claim, Content, ImageName
 from enforcer.core.truststore import TrustStore, TrustStores, parse_store_file
 from enforcer.core.verify import StoredSignature
 from enforcer.ports import (
+    Act,
     AdmissionRequest,
     AuditError,
     BuildStep,
@@ -427,10 +428,41 @@ def test_an_image_the_engine_cannot_name_is_a_recorded_denial(
     assert world.records == [record]
 
 
+def test_what_a_door_refuses_by_itself_is_recorded_with_its_reason() -> None:
+    """A denial is never silent, whichever process decided it."""
+    world = World()
+    act = Act("POST /plugins/pull", Code.DOCKER_PLUGIN, "Docker plug-ins are refused")
+
+    record = world.judge(AdmissionRequest("authz", act=act))
+
+    assert (record.decision.allowed, record.decision.code) == (False, act.code)
+    assert record.decision.message == act.message
+    assert (record.asked_by, record.reference) == ("authz", act.shown)
+    assert world.records == [record]
+
+
+def test_a_build_that_a_door_would_refuse_follows_the_switch() -> None:
+    """`builds` is in enforcer.yaml, which doors do not read."""
+    world = World()
+    act = Act("docker build", Code.BUILD_REFUSED, "builds are refused")
+    request = AdmissionRequest("authz", act=act)
+
+    denied = world.judge(request)
+    allowed = world.judge(request, HostRules(builds_allowed=True))
+
+    assert (denied.decision.allowed, denied.decision.code) == (False, act.code)
+    assert "builds: allow" in denied.decision.message
+    assert (allowed.decision.allowed, allowed.decision.code) == (
+        True,
+        Code.BUILD_ALLOWED,
+    )
+
+
 @pytest.mark.parametrize(
     "request_",
     [
         AdmissionRequest("x"),
+        replace(AT_REST, act=Act("POST /build", Code.BUILD_REFUSED, "a build")),
         replace(START, image=IMAGE),
         replace(START, reference="app:1"),
         replace(AT_REST, reference="app:1"),
@@ -449,7 +481,7 @@ def test_a_question_about_more_or_less_than_one_thing_is_refused(
     assert record.decision.code is Code.INPUT_MALFORMED
     assert record.decision.message == (
         "the question is not about exactly one thing. "
-        "Name a container, an image, or a reference and digest"
+        "Name a container, an image, an act, or a reference and digest"
     )
     assert world.records == [record]
 

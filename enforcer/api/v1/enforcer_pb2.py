@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65nforcer/api/v1/enforcer.proto\x12\x0f\x65nforcer.api.v1\"\x9a\x01\n\rVerifyRequest\x12\x10\n\x08\x61sked_by\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12-\n\tcontainer\x18\x04 \x01(\x0b\x32\x1a.enforcer.api.v1.Container\x12%\n\x05image\x18\x05 \x01(\x0b\x32\x16.enforcer.api.v1.Image\"N\n\tContainer\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\x14\n\x0cruntime_root\x18\x03 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x04 \x01(\t\"=\n\x05Image\x12\x13\n\x0b\x65ngine_root\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xf0\x01\n\x0eVerifyResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\t\x12)\n\x07subject\x18\x06 \x01(\x0b\x32\x18.enforcer.api.v1.Subject\x12\x11\n\tstatement\x18\x07 \x01(\t\x12.\n\nsignatures\x18\x08 \x03(\x0b\x32\x1a.enforcer.api.v1.Signature\x12\x13\n\x0b\x64uration_us\x18\t \x01(\x03\x12\x0c\n\x04mode\x18\n \x01(\t\"L\n\x07Subject\x12\r\n\x05index\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x03 \x01(\t\x12\x10\n\x08\x63hain_id\x18\x04 \x01(\t\"\x9b\x01\n\tSignature\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0e\n\x06signer\x18\x03 \x01(\t\x12,\n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x1c.enforcer.api.v1.CheckResult\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x0e\n\x06signed\x18\x06 \x01(\t\x12\x13\n\x0bvouches_for\x18\x07 \x03(\t\"Z\n\x0b\x43heckResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06result\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"\x0f\n\rStatusRequest\"\xbd\x01\n\x0eStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x13\n\x0bpolicy_path\x18\x03 \x01(\t\x12\x15\n\rpolicy_digest\x18\x04 \x01(\t\x12\x16\n\x0epolicy_problem\x18\x05 \x01(\t\x12\x0f\n\x07notices\x18\x06 \x03(\t\x12\x0f\n\x07\x61llowed\x18\x07 \x01(\x03\x12\x0e\n\x06\x64\x65nied\x18\x08 \x01(\x03\x12\x16\n\x0euptime_seconds\x18\t \x01(\x03\"\x0f\n\rReloadRequest\"\'\n\x0eReloadResponse\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t2U\n\x08Verifier\x12I\n\x06Verify\x12\x1e.enforcer.api.v1.VerifyRequest\x1a\x1f.enforcer.api.v1.VerifyResponse2\x9d\x01\n\x05\x41\x64min\x12I\n\x06Status\x12\x1e.enforcer.api.v1.StatusRequest\x1a\x1f.enforcer.api.v1.StatusResponse\x12I\n\x06Reload\x12\x1e.enforcer.api.v1.ReloadRequest\x1a\x1f.enforcer.api.v1.ReloadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65nforcer/api/v1/enforcer.proto\x12\x0f\x65nforcer.api.v1\"\xbd\x01\n\rVerifyRequest\x12\x10\n\x08\x61sked_by\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12-\n\tcontainer\x18\x04 \x01(\x0b\x32\x1a.enforcer.api.v1.Container\x12%\n\x05image\x18\x05 \x01(\x0b\x32\x16.enforcer.api.v1.Image\x12!\n\x03\x61\x63t\x18\x06 \x01(\x0b\x32\x14.enforcer.api.v1.Act\"N\n\tContainer\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x62undle\x18\x02 \x01(\t\x12\x14\n\x0cruntime_root\x18\x03 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x04 \x01(\t\"=\n\x05Image\x12\x13\n\x0b\x65ngine_root\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"2\n\x03\x41\x63t\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xf0\x01\n\x0eVerifyResponse\x12\x0f\n\x07\x61llowed\x18\x01 \x01(\x08\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\n\n\x02id\x18\x04 \x01(\t\x12\x11\n\treference\x18\x05 \x01(\t\x12)\n\x07subject\x18\x06 \x01(\x0b\x32\x18.enforcer.api.v1.Subject\x12\x11\n\tstatement\x18\x07 \x01(\t\x12.\n\nsignatures\x18\x08 \x03(\x0b\x32\x1a.enforcer.api.v1.Signature\x12\x13\n\x0b\x64uration_us\x18\t \x01(\x03\x12\x0c\n\x04mode\x18\n \x01(\t\"L\n\x07Subject\x12\r\n\x05index\x18\x01 \x01(\t\x12\x10\n\x08manifest\x18\x02 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x03 \x01(\t\x12\x10\n\x08\x63hain_id\x18\x04 \x01(\t\"\x9b\x01\n\tSignature\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x0e\n\x06signer\x18\x03 \x01(\t\x12,\n\x06\x63hecks\x18\x04 \x03(\x0b\x32\x1c.enforcer.api.v1.CheckResult\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x0e\n\x06signed\x18\x06 \x01(\t\x12\x13\n\x0bvouches_for\x18\x07 \x03(\t\"Z\n\x0b\x43heckResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06result\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0c\n\x04\x63ode\x18\x05 \x01(\t\"\x0f\n\rStatusRequest\"\xbd\x01\n\x0eStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0c\n\x04mode\x18\x02 \x01(\t\x12\x13\n\x0bpolicy_path\x18\x03 \x01(\t\x12\x15\n\rpolicy_digest\x18\x04 \x01(\t\x12\x16\n\x0epolicy_problem\x18\x05 \x01(\t\x12\x0f\n\x07notices\x18\x06 \x03(\t\x12\x0f\n\x07\x61llowed\x18\x07 \x01(\x03\x12\x0e\n\x06\x64\x65nied\x18\x08 \x01(\x03\x12\x16\n\x0euptime_seconds\x18\t \x01(\x03\"\x0f\n\rReloadRequest\"\'\n\x0eReloadResponse\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t2U\n\x08Verifier\x12I\n\x06Verify\x12\x1e.enforcer.api.v1.VerifyRequest\x1a\x1f.enforcer.api.v1.VerifyResponse2\x9d\x01\n\x05\x41\x64min\x12I\n\x06Status\x12\x1e.enforcer.api.v1.StatusRequest\x1a\x1f.enforcer.api.v1.StatusResponse\x12I\n\x06Reload\x12\x1e.enforcer.api.v1.ReloadRequest\x1a\x1f.enforcer.api.v1.ReloadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,29 +32,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'enforcer.api.v1.enforcer_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VERIFYREQUEST']._serialized_start=52
-  _globals['_VERIFYREQUEST']._serialized_end=206
-  _globals['_CONTAINER']._serialized_start=208
-  _globals['_CONTAINER']._serialized_end=286
-  _globals['_IMAGE']._serialized_start=288
-  _globals['_IMAGE']._serialized_end=349
-  _globals['_VERIFYRESPONSE']._serialized_start=352
-  _globals['_VERIFYRESPONSE']._serialized_end=592
-  _globals['_SUBJECT']._serialized_start=594
-  _globals['_SUBJECT']._serialized_end=670
-  _globals['_SIGNATURE']._serialized_start=673
-  _globals['_SIGNATURE']._serialized_end=828
-  _globals['_CHECKRESULT']._serialized_start=830
-  _globals['_CHECKRESULT']._serialized_end=920
-  _globals['_STATUSREQUEST']._serialized_start=922
-  _globals['_STATUSREQUEST']._serialized_end=937
-  _globals['_STATUSRESPONSE']._serialized_start=940
-  _globals['_STATUSRESPONSE']._serialized_end=1129
-  _globals['_RELOADREQUEST']._serialized_start=1131
-  _globals['_RELOADREQUEST']._serialized_end=1146
-  _globals['_RELOADRESPONSE']._serialized_start=1148
-  _globals['_RELOADRESPONSE']._serialized_end=1187
-  _globals['_VERIFIER']._serialized_start=1189
-  _globals['_VERIFIER']._serialized_end=1274
-  _globals['_ADMIN']._serialized_start=1277
-  _globals['_ADMIN']._serialized_end=1434
+  _globals['_VERIFYREQUEST']._serialized_end=241
+  _globals['_CONTAINER']._serialized_start=243
+  _globals['_CONTAINER']._serialized_end=321
+  _globals['_IMAGE']._serialized_start=323
+  _globals['_IMAGE']._serialized_end=384
+  _globals['_ACT']._serialized_start=386
+  _globals['_ACT']._serialized_end=436
+  _globals['_VERIFYRESPONSE']._serialized_start=439
+  _globals['_VERIFYRESPONSE']._serialized_end=679
+  _globals['_SUBJECT']._serialized_start=681
+  _globals['_SUBJECT']._serialized_end=757
+  _globals['_SIGNATURE']._serialized_start=760
+  _globals['_SIGNATURE']._serialized_end=915
+  _globals['_CHECKRESULT']._serialized_start=917
+  _globals['_CHECKRESULT']._serialized_end=1007
+  _globals['_STATUSREQUEST']._serialized_start=1009
+  _globals['_STATUSREQUEST']._serialized_end=1024
+  _globals['_STATUSRESPONSE']._serialized_start=1027
+  _globals['_STATUSRESPONSE']._serialized_end=1216
+  _globals['_RELOADREQUEST']._serialized_start=1218
+  _globals['_RELOADREQUEST']._serialized_end=1233
+  _globals['_RELOADRESPONSE']._serialized_start=1235
+  _globals['_RELOADRESPONSE']._serialized_end=1274
+  _globals['_VERIFIER']._serialized_start=1276
+  _globals['_VERIFIER']._serialized_end=1361
+  _globals['_ADMIN']._serialized_start=1364
+  _globals['_ADMIN']._serialized_end=1521
 # @@protoc_insertion_point(module_scope)

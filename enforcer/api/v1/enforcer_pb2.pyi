@@ -7,18 +7,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class VerifyRequest(_message.Message):
-    __slots__ = ("asked_by", "reference", "digest", "container", "image")
+    __slots__ = ("asked_by", "reference", "digest", "container", "image", "act")
     ASKED_BY_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     CONTAINER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    ACT_FIELD_NUMBER: _ClassVar[int]
     asked_by: str
     reference: str
     digest: str
     container: Container
     image: Image
-    def __init__(self, asked_by: _Optional[str] = ..., reference: _Optional[str] = ..., digest: _Optional[str] = ..., container: _Optional[_Union[Container, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+    act: Act
+    def __init__(self, asked_by: _Optional[str] = ..., reference: _Optional[str] = ..., digest: _Optional[str] = ..., container: _Optional[_Union[Container, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., act: _Optional[_Union[Act, _Mapping]] = ...) -> None: ...
 
 class Container(_message.Message):
     __slots__ = ("id", "bundle", "runtime_root", "command")
@@ -41,6 +43,16 @@ class Image(_message.Message):
     namespace: str
     name: str
     def __init__(self, engine_root: _Optional[str] = ..., namespace: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Act(_message.Message):
+    __slots__ = ("what", "code", "message")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    code: str
+    message: str
+    def __init__(self, what: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class VerifyResponse(_message.Message):
     __slots__ = ("allowed", "code", "message", "id", "reference", "subject", "statement", "signatures", "duration_us", "mode")

@@ -9,8 +9,8 @@ import grpc.aio
 import structlog
 
 from enforcer import __version__
-from enforcer.api.process import notify, set_up_log, watchdog_seconds
-from enforcer.api.sockets import Door, bind_socket, inherited_sockets, splice_to
+from enforcer.api.process import set_up_log, watchdog_seconds
+from enforcer.api.sockets import Door, bind_socket, inherited_sockets, notify, splice_to
 from enforcer.core.errors import EnforcerError
 from enforcer.files import locked, make_folder
 from enforcer.hooks.asking import Asker

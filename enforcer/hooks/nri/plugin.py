@@ -22,7 +22,8 @@ from typing import NoReturn
 import structlog
 
 from enforcer import __version__, ttrpc
-from enforcer.api.process import notify, set_up_log
+from enforcer.api.process import set_up_log
+from enforcer.api.sockets import notify
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.files import make_folder

@@ -12,11 +12,12 @@ from enforcer.core.digest import Digest
 from enforcer.core.errors import MalformedError
 from enforcer.core.record import DecisionRecord
 from enforcer.core.subject import Subject
-from enforcer.ports import AdmissionRequest, ContainerRef, ImageRef
+from enforcer.ports import Act, AdmissionRequest, ContainerRef, ImageRef
 from enforcer.weigher import denial
 
 IMAGE = pb.Image(engine_root="/var/lib/containerd", namespace="k8s.io", name="app:1")
 CONTAINER = pb.Container(id="c1", bundle="/b", runtime_root="/r", command="create")
+ACT = pb.Act(what="POST /build", code="ENF-1106", message="a build\nis refused")
 INDEX, MANIFEST, CONFIG, CHAIN = (Digest.of(bytes([n])) for n in range(4))
 RECORD = DecisionRecord(
     id="06H0TV5FA12N",
@@ -65,6 +66,14 @@ def test_a_door_asks_about_a_name_and_digest(reference: str, digest: str) -> Non
     assert asked == AdmissionRequest("bindir", reference, digest)
 
 
+def test_a_door_says_what_it_would_refuse() -> None:
+    """What it writes for people becomes one line: its caller had a hand in it."""
+    asked = _asked(pb.VerifyRequest(asked_by="authz", act=ACT))
+
+    act = Act("POST /build", Code.BUILD_REFUSED, "a build\\nis refused")
+    assert asked == AdmissionRequest("authz", act=act)
+
+
 def test_what_names_several_things_reaches_admission_whole() -> None:
     """Admission refuses it on record; dropping one of them would be a guess."""
     asked = _asked(
@@ -83,6 +92,8 @@ def test_what_names_several_things_reaches_admission_whole() -> None:
         pb.VerifyRequest(asked_by="bindir"),
         pb.VerifyRequest(container=pb.Container(id="c1", bundle="relative")),
         pb.VerifyRequest(container=pb.Container(bundle="/b"), image=IMAGE),
+        pb.VerifyRequest(act=pb.Act(what="POST /build", code="ENF-0000")),
+        pb.VerifyRequest(act=pb.Act(what="POST /build")),
     ],
 )
 def test_a_question_about_nothing_is_refused(message: pb.VerifyRequest) -> None:
@@ -92,7 +103,12 @@ def test_a_question_about_nothing_is_refused(message: pb.VerifyRequest) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [pb.VerifyRequest(image=IMAGE), pb.VerifyRequest(container=CONTAINER)]
+    "message",
+    [
+        pb.VerifyRequest(image=IMAGE),
+        pb.VerifyRequest(container=CONTAINER),
+        pb.VerifyRequest(act=ACT),
+    ],
 )
 def test_only_root_asks_about_what_an_engine_keeps(message: pb.VerifyRequest) -> None:
     """Resolving reads root's files and the engine's socket."""
@@ -103,7 +119,7 @@ def test_only_root_asks_about_what_an_engine_keeps(message: pb.VerifyRequest) ->
         wire.parse_name_request(message)
 
     assert str(caught.value) == (
-        "containers and images of an engine are judged on ask.sock only. "
+        "containers, images of an engine and acts are judged on ask.sock only. "
         "Give reference and digest. [ENF-1110]"
     )
 
