@@ -146,6 +146,12 @@ def notify(*lines: str) -> None:
         channel.send("\n".join(lines).encode())
 
 
+def accepts(path: Path) -> bool:
+    """Whether somebody listens at this path."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 def bind_socket(path: Path, *, mode: int, group: str | None = None) -> socket.socket:
     """Make a listening socket at `path`; the caller holds the daemon's lock.
 

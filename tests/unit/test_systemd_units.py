@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from enforcer.hooks.authz.relay import PLUGIN_SOCKET, SOCKET_NAME
+
 UNITS = Path(__file__).resolve().parents[2] / "systemd"
 
 
@@ -18,7 +20,7 @@ def tree(tmp_path: Path) -> Path:
         shutil.copy(unit, units)
     for target in ("sockets.target", "sysinit.target", "shutdown.target"):
         (units / target).write_text("[Unit]\nDescription=a target of systemd's own\n")
-    programs = ("enforcerd", "enforcer-cri", "enforcer-nri")
+    programs = ("enforcerd", "enforcer-authz", "enforcer-cri", "enforcer-nri")
     for program in (*(f"usr/lib/enforcer/bin/{name}" for name in programs), "bin/kill"):
         path = tmp_path / program
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,4 +56,4 @@ def test_every_socket_has_the_name_the_daemon_looks_for() -> None:
     assert named == {
         name: f"/run/enforcer/{name}"
         for name in ("enforcer.sock", "admin.sock", "ask.sock", "cri.sock")
-    }
+    } | {SOCKET_NAME: PLUGIN_SOCKET}
