@@ -1,6 +1,8 @@
 """A host with enforcer and one engine, and images on it that nobody signed yet."""
 
 import itertools
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from tests.engines.enforced import EnforcedHost
 from tests.engines.images import full_name, layout_to_tar, write_layout
 from tests.engines.notation import Signer
 from tests.engines.path import Release
+from tests.engines.process import wait_until
 
 Done = subprocess.CompletedProcess[str]
 Signing = Literal["notation", "notation-cose", "enforcer"]
@@ -181,6 +184,15 @@ class Stage:
         """Return what a container is to be called; ctr's share one folder."""
         engine = self.engine
         return name if isinstance(engine, Dockerd) else engine.container_id(name)
+
+    def set_builds(self, word: str) -> None:
+        """Have the daemon read another `builds`, and wait until it has."""
+        self.host.configure(builds=word)
+        before = self.host.log.count("policy in force")
+        os.kill(self.host.pid, signal.SIGHUP)
+        wait_until(
+            lambda: self.host.log.count("policy in force") > before, "it has read it"
+        )
 
     def verdicts(self, image: Image) -> list[tuple[bool, str]]:
         """Return what the audit log says about an image: allowed or not, and why."""

@@ -1,14 +1,11 @@
 """RUN steps of image builds: they run code too, before there is anything to sign."""
 
 import contextlib
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.engines.images import dockerfile_context
-from tests.engines.process import wait_until
 from tests.real.stage import Done, Stage, said
 
 BUILDKIT = pytest.mark.parametrize("generation", ["gated_docker", "gated_graph_docker"])
@@ -21,20 +18,11 @@ STEP = "RUN /bin/echo built > /step"
 @contextlib.contextmanager
 def _builds_allowed(stage: Stage) -> Iterator[None]:
     """Have the daemon let RUN steps through for a while."""
-    _set_builds(stage, "allow")
+    stage.set_builds("allow")
     try:
         yield
     finally:
-        _set_builds(stage, "deny")
-
-
-def _set_builds(stage: Stage, word: str) -> None:
-    stage.host.configure(builds=word)
-    before = stage.host.log.count("policy in force")
-    os.kill(stage.host.pid, signal.SIGHUP)
-    wait_until(
-        lambda: stage.host.log.count("policy in force") > before, "it has read them"
-    )
+        stage.set_builds("deny")
 
 
 def _build(

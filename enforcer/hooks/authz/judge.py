@@ -16,7 +16,13 @@ from enforcer.hooks.authz.content import (
     plugin_refused,
     service_images,
 )
-from enforcer.hooks.authz.routes import CallError, Rule, query_values, rule_for
+from enforcer.hooks.authz.routes import (
+    CallError,
+    Rule,
+    is_builder,
+    query_values,
+    rule_for,
+)
 
 # A body of 1 MiB in base64, and the 1 MiB of headers that Go's server takes, with room
 # for the swarm configurations (1000 KiB, in base64 twice) that nobody judges.
@@ -105,11 +111,13 @@ class Judge:
             case Rule.START:
                 _check_checkpoint(call)
                 return ()
+            case Rule.PULL if not is_builder(call.uri):
+                return ()
             case Rule.ALLOW:
                 return ()
             case Rule.PLUGIN:
                 raise plugin_refused()
-            case Rule.BUILD:
+            case Rule.BUILD | Rule.PULL:
                 raise BodyError(
                     "image builds are refused on this host",
                     remedy="Set `builds: allow` in enforcer.yaml to allow them.",

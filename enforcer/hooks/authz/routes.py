@@ -24,6 +24,7 @@ class Rule(Enum):
     SERVICE = auto()  # the same in a swarm service's task
     START = auto()  # the gate judges it; only a checkpoint is refused here
     BUILD = auto()  # as `builds` says
+    PULL = auto()  # allowed, except for the builder below
     PLUGIN = auto()  # refused
 
 
@@ -40,6 +41,8 @@ _TABLE: dict[Rule, tuple[str, ...]] = {
     Rule.START: ("POST /containers/{id}/start",),
     # BuildKit is a service of its own behind /grpc, its files come through /session.
     Rule.BUILD: ("POST /build", "POST /session", "POST /grpc"),
+    # An unsigned image may be pulled; it does not start.
+    Rule.PULL: ("POST /images/create",),
     Rule.PLUGIN: (
         "POST /plugins/pull",
         "POST /plugins/create",
@@ -71,7 +74,6 @@ _TABLE: dict[Rule, tuple[str, ...]] = {
         "POST /containers/{id}/checkpoints",
         "DELETE /containers/{id}/checkpoints/{id}",
         # Images: an unsigned one may be there, and be signed there. It does not start.
-        "POST /images/create",
         "POST /images/load",
         "POST /images/{name}/tag",
         "POST /images/{name}/push",
@@ -117,6 +119,10 @@ ROUTES: tuple[tuple[str, Rule], ...] = tuple(
     (call, rule) for rule, calls in _TABLE.items() for call in calls
 )
 
+# What buildx pulls to build with where /grpc is refused. Refused as a build, too: that
+# is where `docker build` shows our words.
+BUILDER = "moby/buildkit"
+
 _PARTS = {"{id}": "[^/]+", "{name}": ".+"}
 _PATTERNS = tuple(
     (
@@ -154,6 +160,12 @@ def rule_for(method: str, untrusted_uri: str) -> Rule:
         f"{clip(call)} is no call of Docker's API that enforcer knows",
         remedy="What is not in its table is refused.",
     )
+
+
+def is_builder(untrusted_uri: str) -> bool:
+    """Whether a pull is for BuildKit in a container."""
+    names = query_values(untrusted_uri, "fromImage")
+    return any(name.partition(":")[0].endswith(BUILDER) for name in names)
 
 
 def query_values(untrusted_uri: str, name: str) -> tuple[str, ...]:

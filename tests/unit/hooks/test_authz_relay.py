@@ -156,6 +156,15 @@ async def test_a_container_of_a_signed_image_may_be_created(tmp_path: Path) -> N
     assert door.enforcerd.asked == ["app:1"]
 
 
+async def test_pulls_ask_nobody(tmp_path: Path) -> None:
+    """What is pulled has still to be signed to start."""
+    async with _door(tmp_path) as door:
+        answer = await door.ask("POST", "/images/create?fromImage=evil&tag=1")
+
+    assert answer == {"Allow": True}
+    assert not door.enforcerd.asked
+
+
 async def test_an_unsigned_image_is_refused_in_enforcerds_words(tmp_path: Path) -> None:
     """A person reads this at the end of `docker create`."""
     async with _door(tmp_path) as door:
@@ -198,6 +207,12 @@ async def test_what_is_not_here_is_judged_by_its_digest(tmp_path: Path) -> None:
         ("POST", "/build?remote=x", None, Code.BUILD_REFUSED),
         ("POST", "/grpc", None, Code.BUILD_REFUSED),
         ("POST", "/session", None, Code.BUILD_REFUSED),
+        (
+            "POST",
+            "/images/create?fromImage=docker.io/moby/buildkit&tag=1",
+            None,
+            Code.BUILD_REFUSED,
+        ),
         ("POST", "/containers/x/start?checkpoint=c", None, Code.DOCKER_CHECKPOINT),
         ("POST", "/containers/create", None, Code.DOCKER_BODY_UNREADABLE),
         ("POST", "/containers/create", [], Code.DOCKER_BODY_UNREADABLE),

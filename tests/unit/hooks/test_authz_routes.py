@@ -66,7 +66,7 @@ ALLOW POST /exec/a1b2/resize
 ALLOW PUT /containers/web/archive?path=/
 ALLOW POST /containers/web/checkpoints
 ALLOW DELETE /containers/web/checkpoints/c1
-ALLOW POST /images/create?fromImage=app&tag=1
+PULL POST /images/create?fromImage=app&tag=1
 ALLOW POST /images/load?quiet=1
 ALLOW POST /images/app/tag?repo=b
 ALLOW POST /images/app@{DIGEST}/tag?repo=b
