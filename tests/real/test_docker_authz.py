@@ -355,4 +355,6 @@ def test_a_hundred_containers_at_once_are_all_judged(
         statuses = list(threads.map(create, range(100)))
 
     assert statuses == [201] * 100
+    descriptors = Path(f"/proc/{stage.relay.pid}/fd")
+    wait_until(lambda: len(list(descriptors.iterdir())) < 20, "all are closed")
     _remove_all(stage)

@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
 
-MAX_URI = 8192  # the longest name there can be is 512 characters; filters may be long
+MAX_PATH = 4096  # the longest name there can be is 512 characters, escaped three times
+MAX_FIELDS = 1000  # in a query; real ones have at most twenty
 OLDEST = (1, 24)  # older ones configure a container at its start (Docker 20.10)
 
 
@@ -169,19 +170,26 @@ def is_builder(untrusted_uri: str) -> bool:
 
 
 def query_values(untrusted_uri: str, name: str) -> tuple[str, ...]:
-    """Return every value the query gives a name; more than Go would see, never less."""
+    """Return every value the query gives a name; more than Go would see, never less.
+
+    Raises:
+        CallError: There are too many to look at.
+    """
     query = untrusted_uri.partition("?")[2]
-    pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_URI)
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise CallError(
+            f"a query of more than {MAX_FIELDS} fields", remedy="No call needs that."
+        ) from error
     return tuple(value for key, value in pairs if key == name)
 
 
 def _path(uri: str) -> str:
     """Return the decoded path without the version, if nobody can read it otherwise."""
-    if len(uri) > MAX_URI:
-        raise CallError(f"a request line of {len(uri)} characters", remedy=_SHORTER)
     path = uri.partition("?")[0]
     decoded = ""
-    if path.isascii() and _ESCAPES.fullmatch(path):
+    if len(path) <= MAX_PATH and path.isascii() and _ESCAPES.fullmatch(path):
         decoded = unquote_to_bytes(path).decode("latin-1")
     if not _CANONICAL.fullmatch(decoded):
         raise CallError(
@@ -198,6 +206,3 @@ def _path(uri: str) -> str:
             remedy="1.24 is the oldest that is judged.",
         )
     return decoded[version.end() :]
-
-
-_SHORTER = f"No call of Docker's needs more than {MAX_URI}."

@@ -4,7 +4,8 @@ import pytest
 
 from enforcer.core.codes import Code
 from enforcer.hooks.authz.routes import (
-    MAX_URI,
+    MAX_FIELDS,
+    MAX_PATH,
     ROUTES,
     CallError,
     Rule,
@@ -249,7 +250,11 @@ def _is_asked(call: str, asked: list[list[str]]) -> bool:
 def test_a_request_line_without_end_is_refused_at_once() -> None:
     """Law 6: what is matched against patterns is bounded."""
     with pytest.raises(CallError):
-        rule_for("POST", "/containers/" + "a" * MAX_URI + "/start")
+        rule_for("POST", "/containers/" + "a" * MAX_PATH + "/start")
+    with pytest.raises(CallError):
+        query_values("/containers/create?" + "a&" * MAX_FIELDS + "a", "platform")
+    # Build arguments stand in the query, and there may be many.
+    assert rule_for("POST", "/build?buildargs=" + "a" * 10**6) is Rule.BUILD
 
 
 @pytest.mark.parametrize(
