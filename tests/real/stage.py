@@ -185,9 +185,9 @@ class Stage:
         engine = self.engine
         return name if isinstance(engine, Dockerd) else engine.container_id(name)
 
-    def set_builds(self, word: str) -> None:
-        """Have the daemon read another `builds`, and wait until it has."""
-        self.host.configure(builds=word)
+    def reconfigure(self, **settings: object) -> None:
+        """Have the daemon read other keys of enforcer.yaml, and wait until it has."""
+        self.host.configure(**settings)
         before = self.host.log.count("policy in force")
         os.kill(self.host.pid, signal.SIGHUP)
         wait_until(

@@ -18,11 +18,11 @@ STEP = "RUN /bin/echo built > /step"
 @contextlib.contextmanager
 def _builds_allowed(stage: Stage) -> Iterator[None]:
     """Have the daemon let RUN steps through for a while."""
-    stage.set_builds("allow")
+    stage.reconfigure(builds="allow")
     try:
         yield
     finally:
-        stage.set_builds("deny")
+        stage.reconfigure(builds="deny")
 
 
 def _build(

@@ -185,11 +185,11 @@ def test_builds_follow_the_switch(stage: AuthzStage) -> None:
         )  # fmt: skip
 
     refused = [build(way) for way in ways]
-    stage.set_builds("allow")
+    stage.reconfigure(builds="allow")
     try:
         allowed = [build(way) for way in ways]
     finally:
-        stage.set_builds("deny")
+        stage.reconfigure(builds="deny")
 
     for done in refused:
         assert done.returncode != 0
@@ -343,6 +343,102 @@ def _image_body(name: str) -> bytes:
 def _remove_all(stage: AuthzStage) -> None:
     listed = _docker(stage, "ps", "--all", "--quiet").stdout.split()
     _docker(stage, "rm", "--force", *listed)
+
+
+@ALL
+def test_everyday_commands_work(stage: AuthzStage, pair: tuple[Image, Image]) -> None:
+    """A table that forgets a call breaks somebody's morning."""
+    good, bad = pair
+    name, other, archive = stage.name("a"), stage.name("b"), stage.host.home / "a.tar"
+    stop = ("--stop-signal=KILL", good.name, "/bin/sleep", "600")
+    for line in (
+        ("run", "--detach", "--network=none", "--name", name, *stop),
+        ("exec", name, "/bin/true"),
+        ("cp", f"{name}:/message", str(archive)),
+        ("cp", str(archive), f"{name}:/copied"),
+        ("pause", name),
+        ("unpause", name),
+        ("update", "--restart=no", name),
+        ("rename", name, other),
+        ("restart", other),
+        ("stop", other),
+        ("start", other),
+        ("kill", other),
+        ("wait", other),
+        ("logs", other),
+        ("commit", other, f"{other}:1"),
+        ("rm", "--force", other),
+        ("tag", bad.name, f"{other}:2"),
+        ("save", "--output", str(archive), bad.name),
+        ("rmi", f"{other}:1", f"{other}:2"),
+        ("load", "--input", str(archive)),
+        ("import", str(archive), f"{other}:3"),
+        ("image", "prune", "--force"),
+        ("volume", "create", other),
+        ("volume", "rm", other),
+        ("network", "create", "--driver=null", other),
+        ("network", "ls"),
+        ("system", "df"),
+        ("container", "prune", "--force"),
+        ("system", "prune", "--force"),
+        ("info",),
+        ("ps", "--all"),
+    ):
+        done = _docker(stage, *line)
+        if line[:2] == ("network", "create"):  # dockerd has only one of that kind
+            assert "authorization denied" not in done.stderr
+        else:
+            assert done.returncode == 0, (line, done.stderr)
+
+
+@NEW
+def test_compose_is_judged(stage: AuthzStage, pair: tuple[Image, Image]) -> None:
+    """Its calls are its own, not the docker command's."""
+    good, bad = pair
+    ups = []
+    for image in pair:
+        file = stage.host.home / f"{stage.name('compose')}.yaml"
+        service = {"image": image.name, "network_mode": "none"}
+        file.write_text(json.dumps({"name": "c", "services": {"web": service}}))
+        compose = ("compose", "--file", str(file))
+        ups.append(_docker(stage, *compose, "up", "--pull=never"))
+        _docker(stage, *compose, "down")
+
+    assert (ups[0].returncode, good.text in ups[0].stdout) == (0, True), ups[0].stderr
+    assert ups[1].returncode != 0
+    assert f"{bad.name} is not signed" in said(ups[1])
+
+
+@ALL
+def test_in_monitor_mode_it_refuses_nothing_and_records_all(
+    stage: AuthzStage, pair: tuple[Image, Image]
+) -> None:
+    """Both words are needed, the daemon's and root's own for the gate, as there."""
+    _, bad = pair
+    conf = stage.host.config / "gate.conf"
+    conf.write_text("mode=monitor\n")
+    conf.chmod(0o644)
+    half = _docker(stage, "create", bad.name)
+    stage.reconfigure(mode="monitor")
+    try:
+        whole = _docker(stage, "run", "--rm", bad.name)
+        unknown = stage.call("POST", "/nothing")
+    finally:
+        conf.unlink()
+        stage.reconfigure(mode="enforce")
+    after = _docker(stage, "create", bad.name)
+
+    assert (whole.returncode, whole.stdout) == (0, f"{bad.text}\n")
+    assert unknown.status == 404
+    assert [done.returncode for done in (half, after)] == [1, 1]
+    records = [r for r in stage.host.decisions() if r["reference"] == bad.name]
+    doors = [(r["asked_by"], r["allowed"], r["mode"]) for r in records]
+    assert doors == [
+        ("authz", False, "enforce"),
+        ("authz", False, "monitor"),
+        ("gate", False, "monitor"),
+        ("authz", False, "enforce"),
+    ]
 
 
 @NEW

@@ -11,7 +11,6 @@ import pytest
 from enforcer.gate.render import render_gate
 from tests.engines.enforced import SYSTEM_PYTHON
 from tests.engines.path import REAL_RUNC
-from tests.engines.process import wait_until
 from tests.real.stage import Stage, said
 
 GENERATIONS = pytest.mark.parametrize(
@@ -25,16 +24,6 @@ def _conf(stage: Stage) -> Path:
     return stage.host.config / "gate.conf"
 
 
-def _set_mode(stage: Stage, mode: str) -> None:
-    """Have the daemon take its mode from enforcer.yaml."""
-    stage.host.configure(mode=mode)
-    before = stage.host.log.count("policy in force")
-    os.kill(stage.host.pid, signal.SIGHUP)
-    wait_until(
-        lambda: stage.host.log.count("policy in force") > before, "it has read them"
-    )
-
-
 @contextlib.contextmanager
 def _monitored(
     stage: Stage, *, gate: bool = True, daemon: bool = True
@@ -44,13 +33,13 @@ def _monitored(
         _conf(stage).write_text("mode=monitor\n")
         _conf(stage).chmod(0o644)
     if daemon:
-        _set_mode(stage, "monitor")
+        stage.reconfigure(mode="monitor")
     try:
         yield
     finally:
         with contextlib.suppress(FileNotFoundError):
             _conf(stage).unlink()
-        _set_mode(stage, "enforce")
+        stage.reconfigure(mode="enforce")
 
 
 @GENERATIONS
