@@ -193,7 +193,10 @@ def test_builds_follow_the_switch(stage: AuthzStage) -> None:
 
     for done in refused:
         assert done.returncode != 0
-        assert "builds: allow" in said(done)
+        assert "an image build (POST " in said(done)
+        assert "this host denies builds. Build elsewhere, or set `builds: allow`" in (
+            said(done)
+        )
         assert "[ENF-1106]" in said(done)
     assert [done.returncode for done in allowed] == [0] * len(ways), allowed
 

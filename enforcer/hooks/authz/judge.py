@@ -90,7 +90,9 @@ class Judge:
             answers = (self._about(image) for image in self._images(call))
             return next((a.refusal for a in answers if not a.passes), "")
         except EnforcerError as error:
-            return self.refuse(call.shown, error)
+            build = error.code is Code.BUILD_REFUSED
+            shown = f"an image build ({call.shown})" if build else call.shown
+            return self.refuse(shown, error)
 
     def refuse(self, shown: str, error: EnforcerError) -> str:
         """Refuse for a reason that is no image, unless the host's mode lets pass."""

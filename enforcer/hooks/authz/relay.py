@@ -23,13 +23,15 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, TooLargeError
 from enforcer.gate import ask
 from enforcer.hooks.asking import Asker
-from enforcer.hooks.authz.http import MAX_HEAD_BYTES, discard, read_head, reply
 from enforcer.hooks.authz.judge import MAX_CALL_BYTES, Judge, is_free, parse_call
+from enforcer.hooks.authz.protocol import MAX_HEAD_BYTES, discard, read_head, reply
 
 Answer = dict[str, object]
 
 MAX_CONNECTIONS = 256  # dockerd has one for each call it is at
+BACKLOG = 1024  # a full queue is an error for dockerd at once, not a wait
 MAX_HELD_BYTES = 64 * 1024 * 1024  # of bodies that are being read or judged
+DISCARD_SECONDS = 30  # Docker's own answers may be large, and dockerd busy
 SMALL_BYTES = 64 * 1024  # always taken, so that `docker ps` is answered
 NAME = "authz"  # of this door, in the audit log and as systemd's socket
 
@@ -80,7 +82,7 @@ class Relay:
     async def start(self, listener: socket.socket) -> asyncio.Server:
         """Begin to accept."""
         return await asyncio.start_unix_server(
-            self._accept, sock=listener, limit=MAX_HEAD_BYTES
+            self._accept, sock=listener, limit=MAX_HEAD_BYTES, backlog=BACKLOG
         )
 
     def _accept(
@@ -130,12 +132,12 @@ class Relay:
         until = asyncio.get_running_loop().time() + self._limits.read_seconds
         async with asyncio.timeout_at(until):
             head = await read_head(reader)
-            if head.path != QUESTION:
-                await discard(reader, head.length)
-                return FREE.get(head.path) or self._refused(
-                    Code.DOCKER_CALL_UNKNOWN, "no call of the plug-in's protocol"
-                )
-            await self._check_size(reader, head.length)
+        if head.path != QUESTION:
+            await self._discard(reader, head.length)
+            return FREE.get(head.path) or self._refused(
+                Code.DOCKER_CALL_UNKNOWN, "no call of the plug-in's protocol"
+            )
+        await self._check_size(reader, head.length)
         self._held_bytes += head.length
         try:
             async with asyncio.timeout_at(until):
@@ -148,6 +150,10 @@ class Relay:
         finally:
             self._held_bytes -= head.length
 
+    async def _discard(self, reader: asyncio.StreamReader, length: int) -> None:
+        async with asyncio.timeout(DISCARD_SECONDS):
+            await discard(reader, length)
+
     def _heard(self) -> None:
         """From here on it is our turn, and this client is not thrown out."""
         if task := asyncio.current_task():
@@ -158,7 +164,7 @@ class Relay:
         fits = self._held_bytes + length <= MAX_HELD_BYTES or length <= SMALL_BYTES
         if fits and not too_large:
             return
-        await discard(reader, length)
+        await self._discard(reader, length)
         if too_large:
             raise TooLargeError(
                 f"a call of {length} bytes cannot be judged",
