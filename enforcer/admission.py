@@ -17,6 +17,7 @@ from enforcer.core.record import DecisionRecord
 from enforcer.core.reference import parse_reference
 from enforcer.core.subject import (
     Claim,
+    ImageMount,
     ImageName,
     Subject,
     artifact_subject,
@@ -114,15 +115,36 @@ class Admission:
             seen.shown = claim.shown
             return self._build(claim)
         if claim is None:
-            subject = self._artifact(request)
-        else:
-            seen.shown = claim.shown
-            listed = [content.descriptor.digest for content in claim.contents]
-            cached = self._cache.manifests_about(claim.config_digest, listed)
-            subject = bind_subject(claim, cached)
-        seen.subject = subject
-        seen.policy = self._policy.current()
-        return self._weigher.weigh(subject, seen.policy)
+            seen.subject = self._artifact(request)
+            seen.policy = self._policy.current()
+            return self._weigher.weigh(seen.subject, seen.policy)
+        decision = self._image(claim, seen)
+        for mount in claim.mounts:
+            if decision.allowed:
+                decision = self._mounted(mount, decision, seen)
+        return decision
+
+    def _image(self, claim: Claim, seen: "_Seen") -> Decision:
+        seen.shown = claim.shown
+        listed = [content.descriptor.digest for content in claim.contents]
+        cached = self._cache.manifests_about(claim.config_digest, listed)
+        seen.subject = bind_subject(claim, cached)
+        seen.policy = seen.policy or self._policy.current()
+        return self._weigher.weigh(seen.subject, seen.policy)
+
+    def _mounted(self, mount: ImageMount, allowed: Decision, seen: "_Seen") -> Decision:
+        """Add a mount to what is allowed so far; a denial is about the mount alone."""
+        refusals = []
+        for image in mount.images:
+            aside = _Seen(image.shown, policy=seen.policy)
+            decision = self._image(image, aside)
+            if decision.allowed:
+                also = f"{allowed.message}; {decision.message}"
+                return replace(allowed, message=clip(also, limit=2000))
+            refusals.append((aside, decision))
+        aside, decision = refusals[0]
+        seen.shown, seen.subject = aside.shown, aside.subject
+        return decision
 
     def _claim(self, request: AdmissionRequest) -> Claim | BuildStep | Act | None:
         """Ask the engines; None where a name and digest need none."""

@@ -44,6 +44,7 @@ class Code(StrEnum):
     REFERENCE_INVALID = "ENF-1109"
     INPUT_MALFORMED = "ENF-1110"
     BUILD_ALLOWED = "ENF-1111"
+    MOUNT_UNKNOWN = "ENF-1112"
 
     POLICY_MISSING = "ENF-1201"
     POLICY_INVALID = "ENF-1202"
@@ -246,6 +247,12 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.BUILD_ALLOWED: (
         "An image build or a RUN step of one was let through, as `builds: allow` says.",
         "Nothing to do; what is built still needs a signature to run.",
+    ),
+    Code.MOUNT_UNKNOWN: (
+        "A mount of the container shows files out of an engine's image store, and no "
+        "image of that engine has exactly those; or its source cannot be looked at.",
+        "Mount an image by its name (`--mount type=image`), so that its signature "
+        "counts, or a folder outside the store.",
     ),
     Code.POLICY_MISSING: (
         "This host has no policy, so nothing is trusted.",

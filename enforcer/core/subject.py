@@ -64,6 +64,7 @@ class Claim:
         rootfs: Chain id of the root file system's parent; None for an image at rest.
         contents: The manifest and index the records name, as far as the engine
             keeps them.
+        mounts: Other images the container gets to see.
     """
 
     shown: str
@@ -72,6 +73,19 @@ class Claim:
     config: bytes
     rootfs: Digest | None
     contents: tuple[Content, ...]
+    mounts: tuple["ImageMount", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMount:
+    """An image whose files a container gets to see without running it.
+
+    `images` are all that have exactly these files, at least one: a mount has no
+    configuration, so whichever of them is allowed vouches for what is there.
+    """
+
+    destination: str
+    images: tuple[Claim, ...]
 
 
 @dataclass(frozen=True, slots=True)

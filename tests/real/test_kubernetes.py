@@ -15,6 +15,7 @@ from tests.real.cri import Cri, CriError
 from tests.real.stage import Image, Stage, containerd_stage
 
 NAMESPACE = "k8s.io"
+Words = tuple[str, ...] | None
 
 
 @pytest.fixture(scope="module", params=["forky", "bookworm"])
@@ -50,8 +51,10 @@ def pod(stage: Stage, cri: Cri, pause: Image) -> Iterator[str]:
     cri.remove_pod(pod)
 
 
-def _image(stage: Stage, cri: Cri, word: str, *, name: str | None = None) -> Image:
-    cmd = ("/bin/sleep", "600") if name else None
+def _image(
+    stage: Stage, cri: Cri, word: str, *, name: str | None = None, cmd: Words = None
+) -> Image:
+    cmd = ("/bin/sleep", "600") if name else cmd
     image = stage.image(word, name=name, cmd=cmd, namespace=NAMESPACE)
     wait_until(lambda: cri.has_image(image.full), "CRI has heard of the image")
     return image
@@ -128,3 +131,28 @@ def test_the_pause_image_is_offered_to_be_exempted(stage: Stage, pause: Image) -
     text = stage.host.enforcer("policy", "system-images").stdout
     assert text.splitlines()[0].startswith("# Nothing is changed.")
     assert yaml.safe_load(text)["exempt"][0]["digest"] == pause.digest
+
+
+@pytest.mark.parametrize("named_by", ["name", "id"])
+def test_an_image_volume_of_a_pod_is_judged_as_well(
+    named_by: str, stage: Stage, cri: Cri, pod: str
+) -> None:
+    """KEP-4639 brings files in without running their image."""
+    if stage.containerd.release == "bookworm":
+        pytest.skip("containerd 1.6 has no image volumes")
+    words = ("/bin/cat", "/mnt/0/message")
+    good, evil = (_image(stage, cri, word, cmd=words) for word in ("good", "evil"))
+    stage.sign(good)
+    asked = describe(evil.layout).config if named_by == "id" else evil.full
+    early, late = stage.name("app"), stage.name("app")
+
+    refused = cri.create(pod, early, good.full, mounts=[asked])
+    with pytest.raises(CriError) as caught:
+        cri.start(refused)
+    stage.sign(evil)
+    cri.start(cri.create(pod, late, good.full, mounts=[asked]))
+    wait_until(lambda: evil.text in cri.output(late), "the container has run")
+
+    assert f"{evil.full} mounted at /mnt/0 is not signed" in str(caught.value)
+    assert "[ENF-1001]" in str(caught.value)
+    assert evil.text not in cri.output(early)

@@ -29,7 +29,7 @@ from enforcer.core.record import DecisionRecord, audit_json
 from enforcer.core.signature_manifest import JWS_MEDIA_TYPE
 from enforcer.core.signing import generate_test_chain, parse_signer, sign_jws
 from enforcer.core.statement import StoreName, StoreType
-from enforcer.core.subject import Claim, Content, ImageName
+from enforcer.core.subject import Claim, Content, ImageMount, ImageName
 from enforcer.core.truststore import TrustStore, TrustStores, parse_store_file
 from enforcer.core.verify import StoredSignature
 from enforcer.ports import (
@@ -257,6 +257,43 @@ def test_an_unsigned_image_is_refused_and_told_so() -> None:
         f"app:1 is not signed: no signature about {MANIFEST.descriptor.digest.short} "
         "is known on this host"
     )
+
+
+OTHER = CONFIG.replace(b"amd64", b"arm64")  # of the same layers, and signed by nobody
+UNSIGNED = Claim(
+    "other:1 mounted at /x", NAMES, Digest.of(OTHER), OTHER, DIFF_ID, (), ()
+)
+
+
+def test_a_mounted_image_nobody_signed_is_refused_whatever_runs() -> None:
+    """The sentence names the image and the place; the record is about that image."""
+    world = World(claim=replace(CLAIM, mounts=(ImageMount("/x", (UNSIGNED,)),)))
+
+    record = world.judge()
+
+    assert not record.decision.allowed
+    assert record.reference == "other:1 mounted at /x"
+    assert record.subject is not None
+    assert record.subject.config == Digest.of(OTHER)
+    assert world.records == [record]
+
+
+def test_a_mount_is_vouched_for_by_any_image_of_exactly_its_files() -> None:
+    """It has no configuration: only the files are seen, and those are signed."""
+    same = ImageMount("/x", (UNSIGNED, replace(CLAIM, shown="app:1 mounted at /x")))
+
+    record = World(claim=replace(CLAIM, mounts=(same,))).judge()
+
+    assert record.decision.allowed
+    assert record.reference == "app:1"
+    assert "; app:1 mounted at /x is signed by" in record.decision.message
+
+
+def test_a_mount_without_any_image_is_a_denial() -> None:
+    """Nothing to judge is no yes."""
+    record = World(claim=replace(CLAIM, mounts=(ImageMount("/x", ()),))).judge()
+
+    assert record.decision.code is Code.INTERNAL
 
 
 def test_a_signature_about_other_content_does_not_count() -> None:

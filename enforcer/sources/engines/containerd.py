@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import grpc
 
@@ -24,13 +23,9 @@ from enforcer.core.reference import parse_reference
 from enforcer.core.strictjson import parse_json, require_object, require_text
 from enforcer.core.subject import Claim, Content, ImageName, select_manifest
 from enforcer.files import FileMissingError, read_file
-from enforcer.ports import ContainerRef, EngineError
-from enforcer.sources.engines.bundle import (
-    OverlayMount,
-    mounted_at,
-    overlay_of,
-    root_path,
-)
+from enforcer.ports import EngineError
+from enforcer.sources.engines.bundle import Start
+from enforcer.sources.engines.calls import call, within
 from enforcer.sources.engines.pb import (
     containers_pb2,
     containers_pb2_grpc,
@@ -38,11 +33,9 @@ from enforcer.sources.engines.pb import (
     content_pb2_grpc,
     images_pb2,
     images_pb2_grpc,
-    snapshots_pb2,
-    snapshots_pb2_grpc,
 )
+from enforcer.sources.engines.snapshots import Snapshots
 
-CALL_SECONDS = 1.5  # half the decision's deadline; an answer takes a millisecond
 MAX_NAMES = 256  # names of one image that are tried
 TASKS = "io.containerd.runtime.v2.task"
 CRI_NAMESPACE = "k8s.io"
@@ -81,25 +74,25 @@ class Containerd:
         )
         self._containers = containers_pb2_grpc.ContainersStub(channel)
         self._images = images_pb2_grpc.ImagesStub(channel)
-        self._snapshots = snapshots_pb2_grpc.SnapshotsStub(channel)
+        self.snapshots = Snapshots(channel)
         self._content = content_pb2_grpc.ContentStub(channel)
 
-    def claim(self, namespace: str, container: ContainerRef) -> Claim:
+    def claim(self, namespace: str, start: Start) -> Claim:
         """Say what a container of a namespace would run, from its record.
 
         Raises:
             EngineError: No record, no image, or another root file system is mounted.
         """
-        record = self._record(namespace, container.id)
+        record = self.record(namespace, start.container.id)
         if not record.image:
             raise EngineError(
-                f"container {clip(container.id, limit=64)} is made from a bare root "
-                "file system, which nobody can have signed",
+                f"container {clip(start.container.id, limit=64)} is made from a bare "
+                "root file system, which nobody can have signed",
                 remedy="Build an image and sign it.",
                 code=Code.NO_IMAGE,
             )
         rootfs = self.mounted_rootfs(
-            namespace, record.snapshotter, record.snapshot_key, container
+            namespace, record.snapshotter, record.snapshot_key, start
         )
         reference = _cri_image(record) or record.image
         target = self.target(namespace, reference)
@@ -114,37 +107,29 @@ class Containerd:
         )
 
     def mounted_rootfs(
-        self, namespace: str, snapshotter: str, key: str, container: ContainerRef
+        self, namespace: str, snapshotter: str, key: str, start: Start
     ) -> Digest:
         """Return the chain id below a container's snapshot, if that is what is mounted.
 
         Raises:
             EngineError: Something else is mounted where runc will look.
         """
-        metadata = _in(namespace)
-        request = snapshots_pb2.MountsRequest(snapshotter=snapshotter, key=key)
-        mounts = _call(self._snapshots.Mounts, request, metadata, f"snapshot of {key}")
-        expected = [
-            overlay_of(list(mount.options))
-            for mount in mounts.mounts
-            if mount.type == "overlay"
-        ]
-        path = root_path(container)
-        actual = mounted_at(path, pid=container.peer_pid)
-        if len(expected) != 1 or not _same(expected[0], actual):
+        path = start.bundle.root
+        actual = start.table.overlay_at(path)
+        if not self.snapshots.is_mount_of(namespace, snapshotter, key, actual):
             raise EngineError(
                 f"what is mounted at {clip(path)} is not the snapshot of container "
-                f"{clip(container.id, limit=64)}",
+                f"{clip(start.container.id, limit=64)}",
                 remedy="Create the container again.",
                 code=Code.ROOTFS_MISMATCH,
             )
-        return self._chain_id(snapshotter, key, metadata)
+        return self.snapshots.chain_id(namespace, snapshotter, key)
 
     def target(self, namespace: str, name: str) -> Descriptor:
         """Return what an image name stands for now, or raise EngineError."""
         request = images_pb2.GetImageRequest(name=name)
         what = f"image {clip(name)}"
-        found = _call(self._images.Get, request, _in(namespace), what)
+        found = call(self._images.Get, request, within(namespace), what)
         return _descriptor(found.image.target)
 
     def names_for(
@@ -161,10 +146,13 @@ class Containerd:
         listed = self.images(namespace, f"target.digest=={digest}")
         return tuple(sorted(name for name, _ in listed)[:MAX_NAMES])
 
-    def images(self, namespace: str, wanted: str) -> list[tuple[str, Descriptor]]:
-        """Return name and target of the images that containerd's filter lets pass."""
-        request = images_pb2.ListImagesRequest(filters=[wanted])
-        found = _call(self._images.List, request, _in(namespace), "its images")
+    def images(self, namespace: str, *wanted: str) -> list[tuple[str, Descriptor]]:
+        """Return name and target of the images one of containerd's filters lets pass.
+
+        Without a filter, of all images.
+        """
+        request = images_pb2.ListImagesRequest(filters=wanted)
+        found = call(self._images.List, request, within(namespace), "its images")
         return [(image.name, _descriptor(image.target)) for image in found.images]
 
     def pinned_images(self) -> list[tuple[str, Digest]]:
@@ -187,7 +175,7 @@ class Containerd:
     def _is_from_registry(self, namespace: str, digest: Digest) -> bool:
         request = content_pb2.InfoRequest(digest=str(digest))
         what = f"content {digest.short}"
-        info = _call(self._content.Info, request, _in(namespace), what).info
+        info = call(self._content.Info, request, within(namespace), what).info
         return any(label.startswith(ORIGIN_LABEL) for label in info.labels)
 
     def runnable(
@@ -269,26 +257,14 @@ class Containerd:
         digest = manifest.config.digest
         return Runnable(digest, self.blob(digest, MAX_CONFIG_BYTES), contents)
 
-    def _record(self, namespace: str, container: str) -> containers_pb2.Container:
+    def record(self, namespace: str, container: str) -> containers_pb2.Container:
+        """Return containerd's record of a container, or raise EngineError."""
         request = containers_pb2.GetContainerRequest(id=container)
         what = f"container {clip(container, limit=64)}"
-        found: containers_pb2.GetContainerResponse = _call(
-            self._containers.Get, request, _in(namespace), what
+        found: containers_pb2.GetContainerResponse = call(
+            self._containers.Get, request, within(namespace), what
         )
         return found.container
-
-    def _chain_id(self, snapshotter: str, key: str, metadata: "_Metadata") -> Digest:
-        """Return the committed parent; Docker puts one `-init` snapshot between."""
-        parent = key
-        for expected in (key, f"{key}-init"):
-            if parent != expected:
-                break
-            request = snapshots_pb2.StatSnapshotRequest(
-                snapshotter=snapshotter, key=parent
-            )
-            what = f"snapshot {clip(parent)}"
-            parent = _call(self._snapshots.Stat, request, metadata, what).info.parent
-        return Digest.parse(parent)
 
 
 def ambiguous(shown: str, why: str) -> EngineError:
@@ -305,42 +281,6 @@ def parse_name(name: str) -> ImageName:
     return ImageName(clip(name), parse_reference(name).repository(local=True))
 
 
-_Metadata = tuple[tuple[str, str], ...]
-
-
-def _in(namespace: str) -> _Metadata:
-    return (("containerd-namespace", namespace),)
-
-
-_Request = TypeVar("_Request")
-_Response = TypeVar("_Response")
-
-
-def _call(
-    method: "grpc.UnaryUnaryMultiCallable[_Request, _Response]",
-    request: _Request,
-    metadata: _Metadata,
-    what: str,
-) -> _Response:
-    """Ask containerd, within CALL_SECONDS; its failures become ours."""
-    try:
-        return method(
-            request, metadata=metadata, timeout=CALL_SECONDS, wait_for_ready=True
-        )
-    except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.NOT_FOUND:
-            raise EngineError(
-                f"containerd has no record of {what}",
-                remedy="No record is a denial. Create the container from an image.",
-            ) from error
-        raise EngineError(
-            f"containerd did not say about {what}: {error.code().name}",
-            remedy="Check that containerd runs and that `engines` in enforcer.yaml "
-            "names its socket.",
-            code=Code.ENGINE_UNREACHABLE,
-        ) from error
-
-
 def _descriptor(found: images_pb2.Descriptor) -> Descriptor:
     return Descriptor(found.media_type, Digest.parse(found.digest), found.size)
 
@@ -355,10 +295,3 @@ def _cri_image(record: containers_pb2.Container) -> str:
     members = require_object(document, what=what, known=("Metadata",))
     inner = require_object(members.get("Metadata"), what=what, known=("ImageRef",))
     return require_text(inner, "ImageRef", what=what)
-
-
-def _same(expected: OverlayMount, actual: OverlayMount) -> bool:
-    """Same layers and same place for changes; short names stand under one folder."""
-    base = Path(expected.upper).parent.parent  # <root>/snapshots/N/fs
-    resolved = expected.resolved_under(base)
-    return bool(expected.upper) and resolved == actual.resolved_under(base)

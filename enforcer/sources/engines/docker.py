@@ -13,7 +13,8 @@ from enforcer.core.reference import parse_reference
 from enforcer.core.strictjson import parse_json, require_object, require_text
 from enforcer.core.subject import Claim, ImageName
 from enforcer.files import FileMissingError, read_file
-from enforcer.ports import ContainerRef, EngineError
+from enforcer.ports import EngineError
+from enforcer.sources.engines.bundle import Start
 from enforcer.sources.engines.containerd import Containerd, Runnable
 from enforcer.sources.engines.graphdriver import GraphDriver
 
@@ -49,13 +50,17 @@ class Docker:
         known = _CONTAINER_ID.fullmatch(container)
         return bool(known) and self._path(container).is_file()
 
-    def claim(self, container: ContainerRef) -> Claim:
+    def driver_of(self, container: str) -> str:
+        """Return the storage driver of a container, or raise EngineError."""
+        return self._record(container).driver
+
+    def claim(self, start: Start) -> Claim:
         """Say what a container would run. Raises EngineError."""
-        record = self._record(container.id)
+        record = self._record(start.container.id)
         if record.driver == GRAPH_DRIVER:
-            return self._graph_claim(record, container)
+            return self._graph_claim(record, start)
         if record.driver == SNAPSHOTTER:
-            return self._store_claim(record, container)
+            return self._store_claim(record, start)
         raise EngineError(
             f"Docker's storage driver {clip(record.driver)} is not judged by this "
             "version",
@@ -68,7 +73,7 @@ class Docker:
         reference = parse_reference(typed)
         return ImageName(clip(typed), reference.repository(local=not origin))
 
-    def _graph_claim(self, record: _Record, container: ContainerRef) -> Claim:
+    def _graph_claim(self, record: _Record, start: Start) -> Claim:
         origin = self.graph.has_origin(record.image)
         typed = [record.typed]
         if _is_id(record):
@@ -78,13 +83,13 @@ class Docker:
             tuple(self.name(name, origin=origin) for name in typed),
             record.image,
             self.graph.config(record.image),
-            self.graph.mounted_rootfs(container),
+            self.graph.mounted_rootfs(start),
             (),
         )
 
-    def _store_claim(self, record: _Record, container: ContainerRef) -> Claim:
+    def _store_claim(self, record: _Record, start: Start) -> Claim:
         rootfs = self.containerd.mounted_rootfs(
-            NAMESPACE, SNAPSHOTTER, container.id, container
+            NAMESPACE, SNAPSHOTTER, start.container.id, start
         )
         found = self._runnable(record, rootfs)
         origin = self.containerd.has_origin(NAMESPACE, found)

@@ -27,11 +27,13 @@ from enforcer.core.image import (
 from enforcer.core.strictjson import parse_json, require_object
 from enforcer.core.subject import Content
 from enforcer.files import FileMissingError, read_file
-from enforcer.ports import ContainerRef, EngineError
-from enforcer.sources.engines.bundle import mounted_at, root_path
+from enforcer.ports import EngineError
+from enforcer.sources.engines.bundle import Start
+from enforcer.sources.engines.mount_table import OverlayMount
 
 MAX_REPOSITORIES_BYTES = 64 * 1024 * 1024
 MAX_IMAGES = 100_000  # a tenth of a second to list; a busy builder has thousands
+MAX_LAYERS_KEPT = 20_000  # half a second to look through
 MAX_TAR_SPLIT_ENTRIES = 10_000_000  # files in one layer
 
 
@@ -104,30 +106,45 @@ class GraphDriver:
             for name, found in tags.items()
         )
 
-    def mounted_rootfs(self, container: ContainerRef) -> Digest:
+    def mounted_rootfs(self, start: Start) -> Digest:
         """Return the chain id of the layers mounted where runc will look.
 
         Raises:
             EngineError: No such container, or other layers are mounted.
         """
-        mount = self._store / "layerdb" / "mounts" / container.id
+        mount = self._store / "layerdb" / "mounts" / start.container.id
         mount_id, init_id, parent = (
             self._text(mount / name) for name in ("mount-id", "init-id", "parent")
         )
         chain = Digest.parse(parent)
-        layers = [init_id, *(self._text(p / "cache-id") for p in self._layers(chain))]
-        expected = [str(self._overlay / layer / "diff") for layer in layers]
-        path = root_path(container)
-        actual = mounted_at(path, pid=container.peer_pid).resolved_under(self._overlay)
+        init = str(self._overlay / init_id / "diff")
+        expected = (init, *map(self._diff, self._layers(chain)))
+        path = start.bundle.root
+        actual = start.table.overlay_at(path).resolved_under(self._overlay)
         upper = str(self._overlay / mount_id / "diff")
-        if list(actual.lower) != expected or actual.upper != upper:
+        if actual.lower != expected or actual.upper != upper:
             raise EngineError(
                 f"what is mounted at {clip(path)} is not the file system of container "
-                f"{container.id[:12]}",
+                f"{start.container.id[:12]}",
                 remedy="Create the container again.",
                 code=Code.ROOTFS_MISMATCH,
             )
         return chain
+
+    def mounted_chain(self, overlay: OverlayMount) -> Digest | None:
+        """Return the chain id whose layers are exactly those of an overlay."""
+        lower = overlay.resolved_under(self._overlay).lower
+        layers = self._store / "layerdb" / "sha256"
+        listed = layers.iterdir() if layers.is_dir() else ()
+        for folder in islice(listed, MAX_LAYERS_KEPT):
+            if self._diff(folder) == lower[0]:
+                chain = Digest.parse(f"sha256:{folder.name}")
+                if tuple(map(self._diff, self._layers(chain))) == lower:
+                    return chain
+        return None
+
+    def _diff(self, layer: Path) -> str:
+        return str(self._overlay / self._text(layer / "cache-id") / "diff")
 
     def manifest(self, image: Digest) -> Content:
         """Make the manifest `docker save` would write for an image.

@@ -2,6 +2,8 @@
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from enforcer.core.codes import Code
@@ -15,8 +17,16 @@ from enforcer.sources.engines.at_rest import (
     docker_image,
     namespace_refused,
 )
+from enforcer.sources.engines.bundle import load_start
 from enforcer.sources.engines.containerd import Containerd
 from enforcer.sources.engines.docker import NAMESPACE, Docker
+from enforcer.sources.engines.image_mounts import (
+    Finder,
+    containerd_images,
+    docker_images,
+    image_mounts,
+    store_folders,
+)
 
 # Python's names for machines -> Go's (image-spec, "Platform")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -80,13 +90,25 @@ class HostEngines:
     def _claim(
         self, containerd: Containerd, namespace: str, container: ContainerRef
     ) -> Claim:
-        if namespace != NAMESPACE:
-            return containerd.claim(namespace, container)
+        """Say what would run, and which images would be mounted into it."""
+        start, id_ = load_start(container), container.id
+        find: Finder
+        if namespace == NAMESPACE:
+            docker = self._docker_of(containerd, id_)
+            claim = docker.claim(start)
+            find = partial(docker_images, docker, id_)
+        else:
+            claim = containerd.claim(namespace, start)
+            find = partial(containerd_images, containerd, namespace, id_)
+        stores = store_folders(self.containerds, self.dockers)
+        return replace(claim, mounts=image_mounts(start, stores, find))
+
+    def _docker_of(self, containerd: Containerd, container: str) -> Docker:
         for docker in self.dockers:
-            if docker.containerd is containerd and docker.has(container.id):
-                return docker.claim(container)
+            if docker.containerd is containerd and docker.has(container):
+                return docker
         raise EngineError(
-            f"no Docker has a record of container {clip(container.id, limit=64)}",
+            f"no Docker has a record of container {clip(container, limit=64)}",
             remedy="No record is a denial. Check the docker `root` in enforcer.yaml.",
         )
 

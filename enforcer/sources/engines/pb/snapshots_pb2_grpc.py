@@ -44,6 +44,11 @@ class SnapshotsStub:
                 request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.MountsRequest.SerializeToString,
                 response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.MountsResponse.FromString,
                 _registered_method=True)
+        self.List = channel.unary_stream(
+                '/containerd.services.snapshots.v1.Snapshots/List',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
 
 
 class SnapshotsServicer:
@@ -61,6 +66,12 @@ class SnapshotsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def List(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SnapshotsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -73,6 +84,11 @@ def add_SnapshotsServicer_to_server(servicer, server):
                     servicer.Mounts,
                     request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.MountsRequest.FromString,
                     response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.MountsResponse.SerializeToString,
+            ),
+            'List': grpc.unary_stream_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.ListSnapshotsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -129,6 +145,33 @@ class Snapshots:
             '/containerd.services.snapshots.v1.Snapshots/Mounts',
             enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.MountsRequest.SerializeToString,
             enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.MountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/containerd.services.snapshots.v1.Snapshots/List',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.ListSnapshotsRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.ListSnapshotsResponse.FromString,
             options,
             channel_credentials,
             insecure,
