@@ -11,7 +11,16 @@ from types import FrameType
 
 import grpc
 
-from tests.bench import algorithms, cri, decisions, memory, ready, spawns, starts
+from tests.bench import (
+    algorithms,
+    cri,
+    crowds,
+    decisions,
+    memory,
+    ready,
+    spawns,
+    starts,
+)
 from tests.bench.measure import Group
 from tests.bench.stage import Stage
 from tests.bench.table import render
@@ -21,6 +30,7 @@ from tests.engines.process import EngineError
 
 SECTIONS: dict[str, Callable[[Stage], Group]] = {
     "starts": starts.measure,
+    "crowds": crowds.measure,
     "decisions": decisions.measure,
     "cri": cri.measure,
     "spawns": spawns.measure,
@@ -41,7 +51,7 @@ def main(names: list[str]) -> int:
     chosen = {name: SECTIONS[name] for name in names} or SECTIONS
     began, groups, status = time.monotonic(), list[Group](), 0
     try:
-        with Stage(docker="starts" in chosen) as stage:
+        with Stage(docker=bool({"starts", "crowds"} & set(chosen))) as stage:
             for name, measure in chosen.items():
                 print(f"measuring {name} ...", file=sys.stderr)
                 groups.append(measure(stage))

@@ -158,7 +158,8 @@ class Containerd:
     def pinned_images(self) -> list[tuple[str, Digest]]:
         """Return what CRI pinned: images it needs itself, by their first name."""
         request = images_pb2.ListImagesRequest(filters=[PINNED])
-        found = _call(self._images.List, request, _in(CRI_NAMESPACE), "its images")
+        here = within(CRI_NAMESPACE)
+        found = call(self._images.List, request, here, "its images")
         pinned: dict[Digest, str] = {}
         for image in sorted(found.images, key=lambda i: i.name)[:MAX_NAMES]:
             if not image.name.startswith("sha256:"):
