@@ -21,6 +21,15 @@ Store = Literal["containerd", "graphdriver"]
 
 PLUGINS = ("docker-buildx", "docker-compose")
 
+# Runs a program in a network of its own that has but loopback, and that is up:
+# SIOCSIFFLAGS with IFF_UP (netdevice(7)).
+_ALONE = """\
+import fcntl, os, socket, struct, sys
+with socket.socket() as any:
+    fcntl.ioctl(any, 0x8914, struct.pack("16sh22x", b"lo", 1))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
 
 class Dockerd:
     """One dockerd with a containerd of its own; `close` leaves nothing of both.
@@ -31,7 +40,7 @@ class Dockerd:
     waits 10 s for a first process that ignores SIGTERM, as `sleep` does.
     Docker 28 does not boot without any `runc` in PATH (BuildKit looks for it).
     `gate` is as for `Containerd`, and serves both daemons. Docker 20.10 has no
-    containerd store.
+    containerd store. A swarm makes a bridge: let it have its network `alone`.
     """
 
     def __init__(
@@ -42,6 +51,7 @@ class Dockerd:
         store: Store = "containerd",
         live_restore: bool = False,
         settings: Mapping[str, object] | None = None,
+        alone: bool = False,
     ) -> None:
         if (release, store) == ("bookworm", "containerd"):
             raise ValueError("Docker 20.10 has no containerd store")
@@ -56,8 +66,12 @@ class Dockerd:
         defaults = _settings(release, store, live_restore=live_restore)
         self.config.write_text(json.dumps(defaults | dict(settings or {})))
         self._client_folders()
+        command = self._command()
+        if alone:
+            python = ["/usr/bin/python3", "-I", "-c", _ALONE]
+            command = ["/usr/bin/unshare", "--net", *python, *command]
         self._daemon = Daemon(
-            self._command(), self.containerd.environment, self.home / "dockerd.log"
+            command, self.containerd.environment, self.home / "dockerd.log"
         )
 
     @property

@@ -73,3 +73,11 @@ def gated_old_docker(engines: Path) -> Iterator[Stage]:
 def people(engines: Path, tmp_path_factory: pytest.TempPathFactory) -> People:
     """ACME's signers, its vendor and a stranger, for hosts with a host policy."""
     return make_people(tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture(scope="session")
+def gated_lone_docker(engines: Path) -> Iterator[Stage]:
+    """Run Docker 28 behind a gate, as a swarm of one in a network of its own."""
+    with docker_stage("containerd", alone=True) as stage:
+        stage.docker.docker("swarm", "init", "--advertise-addr=127.0.0.1")
+        yield stage

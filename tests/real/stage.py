@@ -21,6 +21,12 @@ from tests.engines.process import wait_until
 Done = subprocess.CompletedProcess[str]
 Signing = Literal["notation", "notation-cose", "enforcer"]
 
+# For the runc handler of containerd 2.
+_NAMED = """
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+  BinaryName = "{}/runc"
+"""
+
 _numbers = itertools.count(1)
 
 
@@ -57,14 +63,22 @@ class Stage:
         nri: bool = False,
         extra_config: str = "",
         build: Path | None = None,
+        by_name: bool = False,
+        alone: bool = False,
     ) -> None:
         self.host = EnforcedHost()
+        gate = self.host.gate
         self.engine: Containerd | Dockerd
         if issubclass(kind, Dockerd):
-            self.engine = Dockerd(self.host.gate, release=release, store=store)
+            self.engine = Dockerd(
+                gate, release=release, store=store, alone=alone,
+                settings={"experimental": True} if alone else None,
+            )  # fmt: skip
+        elif by_name:
+            self.engine = Containerd(None, cri=cri, extra_config=_NAMED.format(gate))
         else:
             self.engine = Containerd(
-                self.host.gate,
+                gate,
                 release=release,
                 cri=cri,
                 nri=nri,
@@ -230,11 +244,13 @@ def containerd_stage(
     nri: bool = False,
     extra_config: str = "",
     build: Path | None = None,
+    by_name: bool = False,
 ) -> Stage:
     """Make a stage with containerd alone, serving Kubernetes with `cri`.
 
     With `nri` it listens for plug-ins on a socket of its own; `build` is a folder with
-    another containerd than Debian's.
+    another containerd than Debian's. With `by_name` no runc at all is in its PATH, and
+    CRI is told where the gate is.
     """
     return Stage(
         Containerd,
@@ -244,12 +260,18 @@ def containerd_stage(
         nri=nri,
         extra_config=extra_config,
         build=build,
+        by_name=by_name,
     )
 
 
-def docker_stage(store: Store, release: Release = "forky") -> Stage:
-    """Make a stage with Docker, and images in one or the other of its stores."""
-    return Stage(Dockerd, release=release, store=store)
+def docker_stage(
+    store: Store, release: Release = "forky", *, alone: bool = False
+) -> Stage:
+    """Make a stage with Docker, and images in one or the other of its stores.
+
+    `alone` is for swarms and checkpoints: its own network, experiments on.
+    """
+    return Stage(Dockerd, release=release, store=store, alone=alone)
 
 
 def said(done: Done) -> str:

@@ -18,11 +18,18 @@ NAMESPACE = "k8s.io"
 Words = tuple[str, ...] | None
 
 
-@pytest.fixture(scope="module", params=["forky", "bookworm"])
+SETUPS: dict[str, tuple[Release, bool]] = {
+    "2.1-PATH": ("forky", False),
+    "2.1-BinaryName": ("forky", True),
+    "1.6-PATH": ("bookworm", False),
+}
+
+
+@pytest.fixture(scope="module", params=SETUPS)
 def stage(engines: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    """A containerd that serves CRI, 2.1 and 1.6."""
-    release: Release = request.param
-    with containerd_stage(release, cri=True) as stage:
+    """A containerd that serves CRI, and finds the gate one way or the other."""
+    release, by_name = SETUPS[request.param]
+    with containerd_stage(release, cri=True, by_name=by_name) as stage:
         yield stage
 
 
