@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.engines.process import wait_until
+from tests.real.door import ask_image
 from tests.real.stage import Stage
 
 GENERATIONS = (
@@ -36,7 +37,7 @@ class Fault:
     codes: tuple[str, ...]
     advice: str
     engines: tuple[str, ...] = GENERATIONS
-    may_start: bool = False  # a signed image, meanwhile
+    ends_by_itself: bool = False  # a signed image may start, and has to in the end
 
     def __str__(self) -> str:
         return self.name
@@ -103,6 +104,7 @@ def disk_full(stage: Stage) -> Iterator[None]:
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(b"\0" * 4096):
                 pass
+        _fill_last_block(stage)
         try:
             yield
         finally:
@@ -149,7 +151,7 @@ FAULTS = (
     Fault("cache corrupt", cache_corrupt, ("ENF-1401",), "enforcer cache fsck"),
     Fault(
         "idle clients", idle_clients, ("ENF-1601", "ENF-1602"), "nothing starts",
-        engines=("gated_containerd",), may_start=True,
+        engines=("gated_containerd",), ends_by_itself=True,
     ),
 )  # fmt: skip
 
@@ -162,6 +164,17 @@ def is_asking(stage: Stage) -> bool:
             if sock in process.read_bytes():
                 return True
     return False
+
+
+def _fill_last_block(stage: Stage) -> None:
+    """Have denials recorded until not even a short one finds room in the audit log."""
+    log = stage.host.state / "log" / "audit.jsonl"
+    for _ in range(4096 // 256):
+        before = log.stat().st_size
+        ask_image(stage, "nothing:1")
+        if log.stat().st_size == before:
+            return
+    raise AssertionError("the disk is not full")
 
 
 @contextlib.contextmanager

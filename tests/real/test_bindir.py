@@ -192,7 +192,7 @@ def test_nothing_unsigned_is_pulled_and_the_signed_once_the_fault_is_gone(
         refused, seconds = pulls.pull(unsigned)
         meanwhile, _ = pulls.pull(signed)
         recorded = pulls.allowed(signed)
-        if fault.may_start:  # it has to end by itself
+        if fault.ends_by_itself:  # it has to end by itself
             back = lambda: pulls.pull(signed)[0].returncode == 0  # noqa: E731
             wait_until(back, "the fault is over", DROPPED_SECONDS)
     back_again, _ = pulls.pull(signed)

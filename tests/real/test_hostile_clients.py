@@ -30,7 +30,6 @@ GARBAGE = {
 }
 NOBODY = 65534
 IDLE = 400  # more than one socket takes
-DROPPED_SECONDS = 15  # the daemon gives a silent client five
 
 
 @pytest.fixture
@@ -102,26 +101,6 @@ def test_idle_clients_of_another_socket_do_not_delay_a_start(
         lambda: stage.host.enforcer("status", check=False).returncode == 0,
         "the idle clients are gone",
     )
-
-
-def test_idle_clients_of_the_gates_own_socket_are_dropped(stage: Stage) -> None:
-    """Only root gets that far; the starts refused meanwhile are told so."""
-    good = stage.image("good")
-    stage.sign(good)
-
-    with contextlib.ExitStack() as open_ones:
-        for _ in range(IDLE):
-            open_ones.enter_context(_connect(stage, "ask.sock"))
-        meanwhile = stage.run(good)
-        wait_until(
-            lambda: stage.run(good).returncode == 0,
-            "the daemon drops its silent clients",
-            DROPPED_SECONDS,
-        )
-
-    assert meanwhile.returncode == 0 or "[ENF-160" in meanwhile.stderr
-    with _judges_as_before(stage):
-        pass
 
 
 # Prints what a client without rights gets: an errno, or how many bytes of answer.
