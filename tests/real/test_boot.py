@@ -17,7 +17,7 @@ from tests.real.stage import Image, Stage, docker_stage
 
 BOOTS = 20 if os.environ.get("ENFORCER_SOAK") else 6
 EARLY = -1.0
-SECONDS_LATE = (EARLY, 0.0, 0.5, 1.0, 2.0, 3.0)  # against the engines, in turns
+SECONDS_LATE = (EARLY, 0.0, 0.5, 1.0, 2.0, 2.5)  # against the engines, in turns
 
 
 @pytest.fixture(scope="module")

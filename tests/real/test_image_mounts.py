@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.images import dockerfile_context
 from tests.real.stage import Image, Stage, said
 
 STORES = pytest.mark.parametrize("generation", ["gated_docker", "gated_graph_docker"])
 SHOW: tuple[str, ...] = ("/bin/cat", "/x/message")
 SLEEP = ("/bin/sleep", "600")
+LAYERS = 90
 
 
 def _stage(generation: str, request: pytest.FixtureRequest) -> Stage:
@@ -182,3 +184,26 @@ def test_containerds_own_mounts_out_of_its_store_are_refused(
     assert done.returncode == 1
     assert evil.text not in said(done)
     assert "[ENF-1112]" in done.stderr
+
+
+@STORES
+def test_a_mounted_image_of_many_layers_is_told_apart(
+    generation: str, request: pytest.FixtureRequest
+) -> None:
+    """So many that their names do not fit a page, and engines mount relative ones."""
+    stage = _stage(generation, request)
+    docker, good = stage.docker.docker, _signed(stage, "good")
+    tag = f"{stage.name('deep')}:1"
+    steps = [f"COPY Dockerfile /copy-{number}" for number in range(LAYERS)]
+    folder = stage.host.home / stage.name("context")
+    context = dockerfile_context(folder, tag, extra=steps)
+    docker("build", "--network=none", f"--tag={tag}", context)
+    mount = f"type=image,source={tag},target=/x"
+    words = ("run", "--rm", "--mount", mount, good.name, *SHOW)
+
+    refused = docker(*words, check=False)
+    stage.host.sign(f"docker:{tag}")
+    allowed = docker(*words, check=False)
+
+    assert f"{tag} mounted at /x is not signed" in refused.stderr
+    assert (allowed.returncode, allowed.stdout) == (0, f"{tag}\n"), said(allowed)

@@ -30,7 +30,7 @@ from enforcer.sources.engines.docker import (
 )
 from enforcer.sources.engines.mount_table import MountTable, Place
 
-MAX_STORED_IMAGES = 2000  # looked through for one mount; a millisecond each at worst
+MAX_STORED_IMAGES = 4000  # looked through for one mount; a second or so
 
 # Docker's storage drivers of its own; other than overlay2 their mounts are all refused.
 _DRIVERS = ("overlay2", "vfs", "btrfs", "zfs", "fuse-overlayfs")
