@@ -260,6 +260,7 @@ def test_services_of_a_swarm_are_judged(
         )  # fmt: skip
     finally:
         _docker(stage, "swarm", "leave", "--force")
+        _docker(stage, "network", "rm", "docker_gwbridge")  # on the host's own network
 
     for done in (refused, updated):
         assert done.returncode == 1
