@@ -8,7 +8,7 @@ from enforcer.core.codes import Code
 from enforcer.core.consultation import Consult
 from enforcer.core.decide import Decision
 from enforcer.core.digest import Digest
-from enforcer.core.errors import clip
+from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.host_policy import HostPolicy
 from enforcer.core.rfc3339 import format_rfc3339
 from enforcer.core.subject import Subject
@@ -57,9 +57,14 @@ class Weigher:
             denied = _denied(subject, policy)
             if denied is not None:
                 return denied
-            decision = self._by_host_policy(subject, policy, force, now)
-        else:
-            decision = weigh_by_notation(policy, self._examiner(subject, force, now))
+        try:
+            if isinstance(policy, HostPolicy):
+                decision = self._by_host_policy(subject, policy, force, now)
+            else:
+                examiner = self._examiner(subject, force, now)
+                decision = weigh_by_notation(policy, examiner)
+        except EnforcerError as error:  # a damaged cache is when glass is broken
+            decision = denial(error.code, f"{error.what}. {error.remedy}")
         return decision if decision.allowed else self._unless_broken(subject, decision)
 
     def _by_host_policy(

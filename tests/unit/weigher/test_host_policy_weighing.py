@@ -34,7 +34,7 @@ from enforcer.core.statement import StoreName, StoreType
 from enforcer.core.subject import Content, ImageName, bind_subject
 from enforcer.core.truststore import TrustStore, TrustStores
 from enforcer.core.verify import StoredSignature
-from enforcer.ports import AdmissionRequest, PolicyInForce
+from enforcer.ports import AdmissionRequest, CacheError, PolicyInForce
 from enforcer.weigher import HostRules
 from enforcer.weigher.examiner import Examiner
 from enforcer.weigher.host import weigh_by_host_policy
@@ -351,6 +351,18 @@ def test_broken_glass_lets_through_and_says_what_it_hid(
     assert decision.statement == "all"
 
 
+def test_broken_glass_helps_where_signatures_cannot_be_read() -> None:
+    """A damaged cache is an emergency, and no decision can be had from it."""
+    damaged = CacheError("the cache is torn", remedy="Mend it.")
+    failing = {"signatures_about": raising(damaged)}
+    denied = host("acme", failing=failing).decide()
+    decision = host("acme", failing=failing, broken=frozenset({ABOUT})).decide()
+
+    assert (denied.allowed, denied.code) == (False, Code.CACHE_UNAVAILABLE)
+    assert (decision.allowed, decision.code) == (True, Code.BREAK_GLASS)
+    assert "otherwise: the cache is torn" in decision.message
+
+
 def test_broken_glass_is_for_this_content_only() -> None:
     """Not for its layers, nor for what has the same root file system."""
     for digest in (Digest.of(b"another image"), DIFF_ID):
@@ -490,7 +502,7 @@ def test_a_mirror_of_what_no_statement_covers_is_refused() -> None:
         ("time_floor", {"force": force(expiry="floor")}),
         ("time_floor", {"force": exempting(NOW + DAY)}),
         ("broken_for", {}),
-        ("signatures_about", {"broken": frozenset({ABOUT})}),
+        ("signatures_about", {}),
     ],
 )
 @pytest.mark.parametrize(
