@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -155,9 +156,13 @@ def test_a_question_being_judged_is_answered_though_the_daemon_must_end(
 ) -> None:
     """An upgrade in the middle of a start: the gate gets its answer, not silence."""
     container = stage.containerd.container_id(stage.name("asked"))
-    bundle = stage.containerd.state / "io.containerd.runtime.v2.task/default"
+    bundle = (
+        stage.containerd.state / "io.containerd.runtime.v2.task/default" / container
+    )
+    (bundle / "rootfs").mkdir(parents=True)
+    (bundle / "config.json").write_text('{"root": {"path": "rootfs"}, "mounts": []}')
     question = ttrpc.encode_fields(
-        (1, container), (2, str(bundle / container)), (3, "/run/runc"), (4, "create")
+        (1, container), (2, str(bundle)), (3, "/run/runc"), (4, "create")
     )
     call = ttrpc.Request(
         "enforcer.api.v1.Verifier", "Verify", ttrpc.encode_fields((4, question))
@@ -178,6 +183,7 @@ def test_a_question_being_judged_is_answered_though_the_daemon_must_end(
         os.kill(engine, signal.SIGCONT)
         stage.host.stop()
         stage.host.start()
+        shutil.rmtree(bundle)
 
     (frame,) = ttrpc.FrameReader().feed(answer)
     fields = ttrpc.decode_fields(ttrpc.decode_response(frame.payload))

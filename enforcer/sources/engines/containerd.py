@@ -37,6 +37,9 @@ from enforcer.sources.engines.pb import (
 from enforcer.sources.engines.snapshots import Snapshots
 
 MAX_NAMES = 256  # names of one image that are tried
+# What an error says travels there, and repeats the name asked for. Between grpcio's own
+# 8 and 16 KiB it is chance whether a call fails.
+MAX_METADATA_BYTES = 64 * 1024
 TASKS = "io.containerd.runtime.v2.task"
 CRI_NAMESPACE = "k8s.io"
 PINNED = 'labels."io.cri-containerd.pinned"==pinned'
@@ -70,6 +73,8 @@ class Containerd:
                 ("grpc.default_authority", "localhost"),
                 ("grpc.min_reconnect_backoff_ms", 50),
                 ("grpc.max_reconnect_backoff_ms", 250),
+                ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+                ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ],
         )
         self._containers = containers_pb2_grpc.ContainersStub(channel)
