@@ -2,11 +2,13 @@
 
 import contextlib
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from enforcer import ttrpc
+from tests.limits import SOMEBODY, open_to_all
 
 SILENT_SECONDS = 10  # longer than any door waits
 YES = ttrpc.encode_fields((1, 1), (2, "ENF-1000"))
@@ -58,3 +60,34 @@ def answering(path: Path, answer: bytes | None) -> Iterator[list[bytes]]:
             ended.set()
             thread.join()
             path.unlink()
+
+
+# As another user, from nothing that only root can read.
+_SERVER = """
+import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+print(flush=True)
+while True:
+    client, _ = server.accept()
+    client.recv(9999)
+    client.sendall(bytes.fromhex(sys.argv[2]))
+"""
+
+
+@contextlib.contextmanager
+def somebody_answering(path: Path, answer: bytes) -> Iterator[None]:
+    """Be a daemon that root does not run, at a path that was left open to all."""
+    open_to_all(path.parent)
+    with subprocess.Popen(
+        ["/usr/bin/python3", "-I", "-c", _SERVER, path, answer.hex()],
+        user=SOMEBODY,
+        stdout=subprocess.PIPE,
+    ) as fake:
+        assert fake.stdout
+        assert fake.stdout.readline() == b"\n"
+        try:
+            yield
+        finally:
+            fake.kill()

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from enforcer import ttrpc
 from enforcer.gate import ask, pull
 from enforcer.gate.render import render_verifier
-from tests.enforcerd import NO, YES, answering, asked, framed
+from tests.enforcerd import NO, YES, answering, asked, framed, somebody_answering
+from tests.limits import MIB, closed, limited, open_to_all, without_processes
 
 NAME = "127.0.0.1:5000/app:1"
 DIGEST = "sha256:" + "a" * 64
@@ -31,6 +32,7 @@ INPUT = json.dumps(
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 CONTAINERDS_LIMIT_SECONDS = 10  # per_verifier_timeout, where nobody changes it
 PROMISED_SECONDS = 5
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
 Done = subprocess.CompletedProcess[bytes]
 
 
@@ -172,30 +174,11 @@ def test_a_hung_daemon_is_not_waited_for(verifier: Verifier) -> None:
     )
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
-def test_a_socket_that_is_not_roots_says_nothing_of_worth(
-    verifier: Verifier, tmp_path: Path
-) -> None:
+@ROOT
+def test_a_socket_that_is_not_roots_says_nothing_of_worth(verifier: Verifier) -> None:
     """Whoever could put one there would say yes."""
-    server = (
-        "import socket,sys\n"
-        "s=socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()\n"
-        "print(flush=True)\n"
-        "while True:\n"
-        "    c,_=s.accept(); c.recv(9999); c.sendall(bytes.fromhex(sys.argv[2]))\n"
-    )
-    tmp_path.chmod(0o777)
-    for above in list(tmp_path.parents)[:3]:
-        above.chmod(above.stat().st_mode | 0o111)
-    with subprocess.Popen(
-        [SYSTEM_PYTHON, "-I", "-c", server, verifier.socket, framed(YES).hex()],
-        user=1000,
-        stdout=subprocess.PIPE,
-    ) as fake:
-        assert fake.stdout
-        assert fake.stdout.readline() == b"\n"
+    with somebody_answering(verifier.socket, framed(YES)):
         done = verifier()
-        fake.kill()
 
     assert done.returncode == ask.REFUSED
     assert "is not root's but uid 1000's" in _reason(done)
@@ -292,25 +275,13 @@ def test_an_input_that_does_not_end_is_not_waited_for(verifier: Verifier) -> Non
     assert "input that does not end" in _reason(done)
 
 
-def _closed(*handles: int) -> Callable[[], None]:
-    def prepare() -> None:
-        for handle in handles:
-            os.close(handle)
-
-    return prepare
-
-
-def _limited(kind: int, most: int) -> Callable[[], None]:
-    return lambda: resource.setrlimit(kind, (most, most))
-
-
 @pytest.mark.parametrize(
     "prepare",
     [
-        _closed(0),
-        _limited(resource.RLIMIT_NOFILE, 3),
-        _limited(resource.RLIMIT_AS, 4 * 1024 * 1024),
-        _limited(resource.RLIMIT_CPU, 0),
+        closed(0),
+        limited(resource.RLIMIT_NOFILE, 3),
+        limited(resource.RLIMIT_AS, 4 * MIB),
+        limited(resource.RLIMIT_CPU, 0),
     ],
     ids=["no input", "no descriptors", "no memory", "no time"],
 )
@@ -324,15 +295,26 @@ def test_a_verifier_that_cannot_work_is_a_no(
     assert done.returncode != 0
 
 
+@ROOT
+def test_where_no_process_can_be_made_nothing_is_pulled(verifier: Verifier) -> None:
+    """The shell cannot even begin to ask."""
+    open_to_all(verifier.folder)
+
+    done = verifier(prepare=without_processes)
+
+    assert done.returncode != 0
+    assert b"fork" in done.stderr
+
+
 @pytest.mark.parametrize("handles", [(1,), (2,), (1, 2)])
 def test_a_reader_that_is_gone_changes_no_answer(
     handles: tuple[int, ...], verifier: Verifier
 ) -> None:
     """No reason can be given then; the pull is refused, or allowed, as before."""
     with answering(verifier.socket, framed(NO)):
-        refused = verifier(prepare=_closed(*handles))
+        refused = verifier(prepare=closed(*handles))
     with answering(verifier.socket, framed(YES)):
-        allowed = verifier(prepare=_closed(*handles))
+        allowed = verifier(prepare=closed(*handles))
 
     assert (refused.returncode, allowed.returncode) == (ask.REFUSED, 0)
 
