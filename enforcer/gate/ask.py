@@ -122,11 +122,13 @@ def ask(socket_path: str, options: dict[str, str], words: list[str]) -> None:
             f"the gate does not know this call of runc: {shown(' '.join(words[:2]))}"
             " [ENF-1605]"
         )
-    bundle = options.get("bundle") or options.get("b") or os.getcwd()  # noqa: PTH109
+    # Joined, not abspath: where a link is in the way, `link/..` is not where it lies.
+    here = os.getcwd()  # noqa: PTH109
+    bundle = options.get("bundle") or options.get("b") or ""
     container = ttrpc.encode_fields(
         (1, words[1]),
-        (2, os.path.abspath(bundle)),  # noqa: PTH100
-        (3, os.path.abspath(options.get("root") or "/run/runc")),  # noqa: PTH100
+        (2, os.path.join(here, bundle)),  # noqa: PTH118
+        (3, os.path.join(here, options.get("root") or "/run/runc")),  # noqa: PTH118
         (4, words[0]),
     )
     verify(socket_path, (1, "gate"), (4, container))
