@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.errors import EnforcerError, MalformedError, clip
 from enforcer.core.strictjson import Json, parse_json, require_object, require_text
 from enforcer.files import read_file
 from enforcer.ports import ContainerRef, EngineError
@@ -59,6 +59,8 @@ def load_bundle(container: ContainerRef) -> Bundle:
         spec = require_object(document, what=str(path), known=("root", "mounts"))
         root = require_object(spec.get("root"), what="its root", known=("path",))
         named = require_text(root, "path", what="its root")
+        if ".." in Path(named).parts:  # leads elsewhere than it reads, behind a link
+            raise MalformedError("its root goes up", remedy="Name it plainly.")
         mounts = tuple(_mount(m, container.bundle) for m in _listed(spec, "mounts"))
     except EnforcerError as error:
         raise EngineError(
@@ -66,7 +68,8 @@ def load_bundle(container: ContainerRef) -> Bundle:
             f"{error.what}",
             remedy="Create the container again.",
         ) from error
-    root_path = os.path.join(container.bundle, named)  # noqa: PTH118
+    folder = os.path.realpath(container.bundle)  # as mountinfo names it
+    root_path = os.path.join(folder, named)  # noqa: PTH118
     return Bundle(os.path.normpath(root_path), mounts)
 
 

@@ -74,6 +74,27 @@ def test_mounts_that_only_go_would_see_are_refused(tmp_path: Path) -> None:
         load_bundle(container)
 
 
+@pytest.mark.parametrize("root", ["../rootfs", "/a/link/../rootfs", "x/.."])
+def test_a_root_that_goes_up_is_refused(root: str, tmp_path: Path) -> None:
+    """Behind a link it leads elsewhere than it reads. No engine writes it."""
+    with pytest.raises(EngineError, match="its root goes up"):
+        load_bundle(write(tmp_path, root={"path": root}))
+
+
+def test_the_root_is_in_the_bundle_that_the_kernel_finds(tmp_path: Path) -> None:
+    """Another signed one may lie where the path only seems to lead."""
+    (tmp_path / "elsewhere" / "folder").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("elsewhere/folder")
+    for name in ("bundle", "elsewhere/bundle"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name)
+    asked = ContainerRef("c1", f"{tmp_path}/link/../bundle", "/run/runc", "create")
+
+    bundle = load_bundle(asked)
+
+    assert bundle.root == str(tmp_path / "elsewhere" / "bundle" / "rootfs")
+
+
 def test_a_place_is_the_same_by_whatever_path(tmp_path: Path) -> None:
     """Links are followed; what matters is where the content is."""
     folder, link = tmp_path / "a folder", tmp_path / "link"
