@@ -39,6 +39,11 @@ class Systemd:
         self._processes.append(process)
         return process
 
+    @property
+    def pid(self) -> int:
+        """The process id of what was started last."""
+        return self._processes[-1].pid
+
     def hears(self, words: bytes) -> bytes:
         """Wait until the daemon says something with these words; return all of it."""
         deadline = time.monotonic() + WAIT_SECONDS
