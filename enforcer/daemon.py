@@ -28,6 +28,7 @@ from enforcer.api.sockets import (
     Handler,
     bind_socket,
     inherited_sockets,
+    inner_folder,
     notify,
     splice_to,
 )
@@ -232,7 +233,7 @@ class Daemon:
         notify("READY=1", f"STATUS={self._summary()}")
 
     def _doors(self) -> list[Door]:
-        inner = self._inner()
+        inner = inner_folder(self._settings.run_dir)
         handlers: dict[str, tuple[Handler, int]] = {
             "enforcer.sock": (splice_to(inner / "verify"), 0o660),
             "admin.sock": (splice_to(inner / "admin"), 0o600),
@@ -250,16 +251,9 @@ class Daemon:
             doors.append(Door(listener, handler, owner_only=mode == 0o600))
         return doors
 
-    def _inner(self) -> Path:
-        """A folder nobody else can enter, for grpcio's own sockets."""
-        inner = self._settings.run_dir / "inner"
-        make_folder(inner)
-        inner.chmod(0o700)
-        return inner
-
     async def _start_grpc(self, servers: dict[str, grpc.aio.Server]) -> None:
         for name, server in servers.items():
-            path = self._inner() / name
+            path = inner_folder(self._settings.run_dir) / name
             path.unlink(missing_ok=True)
             server.add_insecure_port(f"unix:{path}")
             await server.start()

@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from enforcer.files import make_folder, require_trusted_folder
+
 MAX_CONNECTIONS = 256  # on one socket
 MAX_PER_UID = 64  # of those, for one user that is not root
 FIRST_BYTE_SECONDS = 5.0  # a client that never speaks does not keep its place
@@ -117,6 +119,20 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write(chunk)
         await writer.drain()
     writer.close()
+
+
+def inner_folder(run_dir: Path) -> Path:
+    """Return a folder that nobody else can enter, for grpcio's own sockets.
+
+    Raises:
+        EnforcerError: Somebody else could put theirs there, or in place of ours.
+    """
+    require_trusted_folder(run_dir)
+    inner = run_dir / "inner"
+    make_folder(inner)
+    require_trusted_folder(inner)
+    inner.chmod(0o700)
+    return inner
 
 
 def inherited_sockets() -> dict[str, socket.socket]:

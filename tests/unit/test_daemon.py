@@ -5,8 +5,10 @@ A real process with real sockets; no root and no engine needed.
 
 import contextlib
 import json
+import os
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,6 +113,49 @@ def test_a_file_in_place_of_a_socket_is_left_alone(systemd: Systemd) -> None:
 
     assert daemon.wait(WAIT_SECONDS) == 3
     assert (systemd.home / "run" / "ask.sock").read_text() == "precious"
+
+
+@pytest.mark.parametrize("place", ["run", "run/inner"])
+@pytest.mark.parametrize("how", ["another's", "open to all"])
+def test_a_folder_where_others_could_put_a_socket_is_not_served_in(
+    how: str, place: str, systemd: Systemd
+) -> None:
+    """T-SK-5: whoever may replace a socket there says yes in our place."""
+    if how == "another's" and os.geteuid() != 0:
+        pytest.skip("giving folders away needs root")
+    folder = systemd.home / place
+    folder.mkdir(parents=True)
+    if how == "another's":
+        os.chown(folder, 1000, -1)
+    else:
+        folder.chmod(0o777)
+
+    daemon = systemd.start()
+
+    assert daemon.wait(WAIT_SECONDS) == 4
+    assert str(folder) in (systemd.home / "log").read_text()
+    assert not list((systemd.home / "run").glob("*.sock"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
+def test_a_live_socket_of_somebody_else_is_not_in_the_way(systemd: Systemd) -> None:
+    """T-SK-5: who was there first gets no question; our own takes its place."""
+    path = systemd.home / "run" / "enforcer.sock"
+    path.parent.mkdir(mode=0o755)
+    with socket.socket(socket.AF_UNIX) as squatter:
+        squatter.bind(str(path))
+        os.chown(path, 1000, 1000)
+        squatter.listen()
+        squatter.settimeout(0)
+
+        systemd.start()
+        systemd.hears(b"READY=1")
+        answer = ask(path)
+
+        with pytest.raises(BlockingIOError):
+            squatter.accept()
+    assert answer.code == "ENF-1201"
+    assert path.stat().st_uid == 0
 
 
 @pytest.mark.skipif(

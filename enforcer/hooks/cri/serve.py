@@ -10,7 +10,14 @@ import structlog
 
 from enforcer import __version__
 from enforcer.api.process import set_up_log, watchdog_seconds
-from enforcer.api.sockets import Door, bind_socket, inherited_sockets, notify, splice_to
+from enforcer.api.sockets import (
+    Door,
+    bind_socket,
+    inherited_sockets,
+    inner_folder,
+    notify,
+    splice_to,
+)
 from enforcer.core.errors import EnforcerError
 from enforcer.files import locked, make_folder
 from enforcer.hooks.asking import Asker
@@ -90,10 +97,7 @@ async def _serve(settings: Settings, engine: EngineSettings) -> None:
 
 async def _open(settings: Settings, server: grpc.aio.Server) -> Door:
     """Serve on cri.sock, to root and ourselves alone."""
-    inner = settings.run_dir / "inner"  # a folder nobody else can enter
-    make_folder(inner)
-    inner.chmod(0o700)
-    path = inner / "cri"
+    path = inner_folder(settings.run_dir) / "cri"
     path.unlink(missing_ok=True)
     server.add_insecure_port(f"unix:{path}")
     await server.start()
