@@ -60,7 +60,7 @@ def _add(arguments: argparse.Namespace) -> int:
     for place, raw in checked.items():
         write_file(place, raw, mode=0o644)
         print(f"trusted in {store}: {place}")
-    print("systemctl reload enforcer  puts it in force")
+    print("a running enforcerd puts it in force within a second")
     return DONE
 
 
