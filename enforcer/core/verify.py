@@ -7,6 +7,7 @@ work outside. Whatever is wrong with a signature becomes a finding, not an excep
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 
 from enforcer.core.codes import Code
@@ -44,6 +45,9 @@ from enforcer.core.validity import (
     ask_revocation,
     ask_timestamp,
 )
+
+REMEMBERED = 256  # signatures; with what was parsed of it one has some 30 KiB
+REMEMBERED_BYTES = 64 * 1024  # of an envelope: usual ones have 5 KiB
 
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -110,8 +114,16 @@ def read_signature(
 ) -> ReadSignature:
     """Check integrity, which no policy has a say in: once for all who may be asked.
 
-    The signature may be about any one of `subjects`.
+    The signature may be about any one of `subjects`. What was read before is remembered
+    by its very bytes: a hundred containers of one image need one look.
     """
+    is_usual = len(signature.envelope) <= REMEMBERED_BYTES
+    return (_remembered if is_usual else _read)(signature, tuple(subjects))
+
+
+def _read(
+    signature: StoredSignature, subjects: tuple[Descriptor, ...]
+) -> ReadSignature:
     signer = ""
     try:
         envelope, chain = read_envelope(signature.media_type, signature.envelope)
@@ -124,6 +136,9 @@ def read_signature(
         return ReadSignature(signature, signer, failed(error.code, error.what), None)
     integrity = passed(f"signed {opened.payload.target.digest.short}")
     return ReadSignature(signature, signer, integrity, opened)
+
+
+_remembered = lru_cache(maxsize=REMEMBERED)(_read)
 
 
 def verify_read(

@@ -23,7 +23,12 @@ from enforcer.core.truststore import (
     TrustStoreInvalidError,
     TrustStores,
 )
-from enforcer.core.verify import StoredSignature, verify_signature
+from enforcer.core.verify import (
+    REMEMBERED_BYTES,
+    StoredSignature,
+    read_signature,
+    verify_signature,
+)
 from tests.pki import (
     IMAGE,
     NOTARY,
@@ -544,3 +549,19 @@ def test_a_demanded_plugin_that_cannot_be_asked_is_a_refusal_at_every_level() ->
 
     assert (problem.result, problem.code) == (Result.FAILED, Code.PLUGIN_FAILED)
     assert "com.example.p" in problem.because
+
+
+def test_what_was_read_before_is_remembered_by_its_bytes_alone() -> None:
+    """A hundred containers of one image cost one look; another byte is another one."""
+    chain = make_chain()
+    usual = stored(make_envelope(chain))
+    changed = replace(usual, envelope=usual.envelope.replace(b'"x5c"', b'"x5C"'))
+    huge = stored(make_envelope(chain, header={"pad": "x" * REMEMBERED_BYTES}))
+
+    first = read_signature(usual, (IMAGE,))
+
+    assert first.opened is not None
+    assert read_signature(replace(usual), [IMAGE]) is first
+    assert read_signature(usual, ()).opened is None
+    assert read_signature(changed, (IMAGE,)).opened is None
+    assert read_signature(huge, (IMAGE,)) is not read_signature(huge, (IMAGE,))
