@@ -9,7 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from enforcer.api import wire
-from enforcer.api.judge import Judge
+from enforcer.api.judge import MAX_WAITING, Judge
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
 from enforcer.core.codes import Code
@@ -17,7 +17,10 @@ from enforcer.core.errors import EnforcerError
 
 VERIFIER = "enforcer.api.v1.Verifier"
 MAX_MESSAGE_BYTES = 64 * 1024  # a request is a name and a digest
-MAX_CALLS = 512  # at once; further ones are told RESOURCE_EXHAUSTED
+# At once, on one socket; further ones are told RESOURCE_EXHAUSTED. Half of what is
+# judged at once: whoever may ask about images must leave room for the gate.
+MAX_CALLS = MAX_WAITING // 2
+MAX_STREAMS = 100  # of those, on one connection; further ones wait at the client
 
 _Context = grpc.aio.ServicerContext[object, object]
 
@@ -123,6 +126,7 @@ def _server() -> grpc.aio.Server:
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_metadata_size", 8192),
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
         ],
     )
 

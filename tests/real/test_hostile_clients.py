@@ -6,13 +6,21 @@ import random
 import socket
 import struct
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import grpc
 import pytest
 
 from enforcer import ttrpc
+from enforcer.api.v1 import enforcer_pb2 as pb
+from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
 from tests.engines.enforced import SYSTEM_PYTHON
 from tests.engines.process import wait_until
+from tests.real.http2 import flooded
 from tests.real.stage import Stage, said
 
 SOCKETS = ("ask.sock", "enforcer.sock", "admin.sock")
@@ -30,6 +38,10 @@ GARBAGE = {
 }
 NOBODY = 65534
 IDLE = 400  # more than one socket takes
+SLOW, STARTS = 20, 10
+CLIENTS, QUESTIONS = 8, 100  # together more than the daemon judges at once
+PROMISED_SECONDS = 5.0
+MAX_RESIDENT_KIB = 512 * 1024  # seen: 64 MiB before, and 250 after a minute of floods
 
 
 @pytest.fixture
@@ -101,6 +113,79 @@ def test_idle_clients_of_another_socket_do_not_delay_a_start(
         lambda: stage.host.enforcer("status", check=False).returncode == 0,
         "the idle clients are gone",
     )
+
+
+@contextlib.contextmanager
+def _asking_all_the_time(stage: Stage) -> Iterator[list[grpc.StatusCode]]:
+    """Have some hundred questions open on enforcer.sock at any moment."""
+    over, told = threading.Event(), list[grpc.StatusCode]()
+    options = [("grpc.use_local_subchannel_pool", 1)]  # a connection for each channel
+    question = pb.VerifyRequest(reference="app:1", digest="sha256:" + "a" * 64)
+
+    def ask() -> None:
+        target = f"unix:{stage.host.run / 'enforcer.sock'}"
+        with grpc.insecure_channel(target, options) as channel:
+            verify = pb_grpc.VerifierStub(channel).Verify
+            while not over.is_set():
+                calls = [verify.future(question, timeout=20) for _ in range(QUESTIONS)]
+                told.extend(call.code() for call in calls)
+
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        clients = [threads.submit(ask) for _ in range(CLIENTS)]
+        try:
+            yield told
+        finally:
+            over.set()
+    for client in clients:
+        client.result()
+
+
+def test_questions_of_others_take_no_place_from_the_gates(stage: Stage) -> None:
+    """T-SK-6: who may ask about images must not be able to keep containers down."""
+    good = stage.image("good")
+    stage.sign(good)
+
+    with _judges_as_before(stage), _asking_all_the_time(stage) as told:
+        wait_until(lambda: bool(told), "they are answered")
+        done = [stage.run(good) for _ in range(STARTS)]
+
+    for one in done:  # what it prints, ctr may lose on a machine this busy
+        assert one.returncode == 0, said(one)
+    assert grpc.StatusCode.OK in told
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in told  # or it was not enough to matter
+
+
+@pytest.mark.parametrize("name", ["enforcer.sock", "admin.sock"])
+def test_floods_of_http2_delay_no_start(name: str, stage: Stage) -> None:
+    """T-SK-7: rapid reset, endless headers, pings, and clients that drip."""
+    method = {"enforcer.sock": "Verifier/Verify", "admin.sock": "Admin/Status"}[name]
+    good, bad = stage.image("good"), stage.image("bad")
+    stage.sign(good)
+    handles = _descriptors(stage)
+
+    with _judges_as_before(stage):
+        with flooded(stage.host.run / name, f"/enforcer.api.v1.{method}", slow=SLOW):
+            waits = []
+            for _ in range(STARTS):
+                began = time.monotonic()
+                allowed, refused = stage.run(good), stage.run(bad)
+                waits.append((time.monotonic() - began) / 2)
+                assert (allowed.returncode, allowed.stdout) == (0, f"{good.text}\n")
+                assert refused.returncode == 1
+                assert "[ENF-1001]" in refused.stderr
+        wait_until(lambda: _descriptors(stage) <= handles + 4, "all have hung up")
+    assert min(waits) < PROMISED_SECONDS
+    assert _resident_kib(stage) < MAX_RESIDENT_KIB
+
+
+def _descriptors(stage: Stage) -> int:
+    return len(list(Path(f"/proc/{stage.host.pid}/fd").iterdir()))
+
+
+def _resident_kib(stage: Stage) -> int:
+    status = Path(f"/proc/{stage.host.pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1])
 
 
 # Prints what a client without rights gets: an errno, or how many bytes of answer.
