@@ -16,6 +16,7 @@ from enforcer.ttrpc import encode_fields
 from tests.engines.images import describe
 from tests.engines.process import run, wait_until
 from tests.real.cri import Cri, CriError, Node, running_node
+from tests.real.http2 import flooded
 from tests.real.stage import Image
 
 PROMISED_SECONDS = 5.0  # to a refusal
@@ -24,6 +25,7 @@ FREE_SECONDS = 3 * FIRST_BYTE_SECONDS
 PATH = {"PATH": "/usr/bin:/bin"}
 CALLS, PARALLEL = 1000, 16
 MAX_GROWTH_KIB = 8 * 1024  # of what a second thousand calls may add; a leak adds more
+MAX_RESIDENT_KIB = 512 * 1024  # as enforcerd's, which has the same library in it
 OTHERS = (
     ("RuntimeService/Version", b""),
     ("RuntimeService/ListPodSandbox", b""),
@@ -256,6 +258,26 @@ def test_idle_clients_do_not_keep_others_out(
         _runs(node, pod, signed)
 
     wait_until(lambda: _descriptors(node) <= before + 4, "their places are free")
+
+
+@pytest.mark.parametrize("method", ["Version", "CreateContainer"])
+def test_floods_of_http2_keep_nobody_out(
+    method: str, node: Node, pod: str, signed: Image
+) -> None:
+    """T-SK-7: rapid reset, endless headers, pings, and clients that drip."""
+    unsigned = node.image("unsigned")
+    before = _descriptors(node)
+    path = f"/runtime.v1.RuntimeService/{method}"
+
+    with flooded(node.proxy.socket, path, slow=PARALLEL):
+        _runs(node, pod, signed)
+        text = _refused(node, pod, unsigned)
+
+    assert "[ENF-1001]" in text
+    wait_until(lambda: _descriptors(node) <= before + 4, "all have hung up")
+    assert _resident_kib(node) < MAX_RESIDENT_KIB
+    _runs(node, pod, signed)
+    _others_go_on(node)
 
 
 def test_a_client_that_hangs_up_leaves_no_call_behind(node: Node) -> None:

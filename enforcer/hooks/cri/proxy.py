@@ -21,6 +21,7 @@ from enforcer.hooks.cri.judging import ImageJudge, RefusedError
 # containerd itself takes and gives 16 MiB unless told otherwise, and is to say so.
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 MAX_METADATA_BYTES = 256 * 1024  # an error's text travels in it; grpcio's is 8 KiB
+MAX_STREAMS = 256  # calls on one connection, a quarter of all; kubelet has dozens
 MAX_LOGGED = 1000
 # CRI's clients say with their one message that it is the only one. Then it goes on as
 # such: grpcio cannot tell how a call ended that ends while it still writes a stream.
@@ -42,6 +43,7 @@ _LIMITS = (
 )
 SERVER_OPTIONS = (
     *_LIMITS,
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.compression_enabled_algorithms_bitset", 1),  # none: it has no bound
     ("grpc.so_reuseport", 0),
 )
