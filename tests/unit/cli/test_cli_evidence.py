@@ -1,8 +1,10 @@
 """Revocation on the command line: synced before, judged without a network after."""
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 from cryptography import x509
@@ -355,3 +357,99 @@ def test_a_trusted_signers_list_is_asked_and_a_strangers_beside_it_is_not(
     assert online == (0, "ENF-1000")
     assert set(revoker.paths()) == {CRL}
     assert who.root != stranger.root
+
+
+# -- T-CA-6: what is lost never allows what was denied ---------------------------------
+
+
+def by_notation(host: Host) -> None:
+    """Judge by the Notation policy that is there."""
+
+
+def by_host_policy(host: Host, *, on_stale: str = "deny") -> None:
+    """Judge by a policy of the host's own, with the same stores."""
+    host.settings()
+    shutil.copytree(host.notation / "truststore", host.root / "config" / "trust")
+    acme = {"x509": {"trustStores": ["ca:acme"], "identities": ["*"]}}
+    document = {
+        "apiVersion": "enforcer/v1",
+        "signers": {"acme": acme},
+        "always": "acme",
+        "statements": [{"name": "all", "scopes": ["*"], "require": "acme"}],
+        "revocation": {"maxAge": "7d", "onStale": on_stale},
+    }
+    folder = host.root / "config" / "policy.d"
+    folder.mkdir()
+    (folder / "policy.yaml").write_text(json.dumps(document))
+
+
+POLICIES: dict[str, Callable[[Host], None]] = {
+    "notation": by_notation,
+    "deny": by_host_policy,
+    "use-stale": partial(by_host_policy, on_stale="use-stale"),
+    "allow-and-flag": partial(by_host_policy, on_stale="allow-and-flag"),
+}
+
+
+def listed(host: Host, revoker: Revoker) -> Signer:
+    """Have the image signed by somebody with a list, which is here and good."""
+    who = signer(points([revoker.url(CRL)]))
+    revoker.serve(CRL, who.crl())
+    signs(host, who)
+    sync(host)
+    assert code(host) == (0, "ENF-1000")
+    return who
+
+
+def revoked(host: Host, revoker: Revoker) -> None:
+    """The certificate is on a newer list."""
+    revoker.serve(CRL, listed(host, revoker).crl(2, revoked=True))
+    sync(host)
+
+
+def revoked_by_responder(host: Host, revoker: Revoker) -> None:
+    """Somebody else's responder says it."""
+    other = signer(responders(revoker.url(OCSP)))
+    revoker.serve(OCSP, other.ocsp(REVOKED))
+    signs(host, other)
+    sync(host)
+
+
+def withdrawn(host: Host, revoker: Revoker) -> None:
+    """The signer is no longer in the trust store; the evidence is good."""
+    listed(host, revoker)
+    (host.notation / "truststore" / "x509" / "ca" / "acme" / "who.crt").unlink()
+
+
+DENIED = {
+    "revoked": revoked,
+    "revoked by a responder": revoked_by_responder,
+    "withdrawn": withdrawn,
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("situation", DENIED)
+def test_nothing_that_is_lost_allows_what_was_denied(
+    situation: str, policy: str, host: Host, revoker: Revoker
+) -> None:
+    """Whoever can delete files of the state must not gain a start by it."""
+    DENIED[situation](host, revoker)
+    POLICIES[policy](host)
+    state, kept = host.root / "state", host.root / "kept"
+    before = code(host, "--with-cache")
+    shutil.copytree(state, kept)
+
+    after = {}
+    for place in sorted(path.relative_to(kept) for path in kept.rglob("*")):
+        lost = state / place
+        if lost.is_dir():
+            shutil.rmtree(lost)
+        else:
+            lost.unlink()
+        after[str(place)] = code(host, "--with-cache")
+        shutil.rmtree(state)
+        shutil.copytree(kept, state)
+
+    assert before[0] == 1
+    assert {place: found for place, found in after.items() if found[0] != 1} == {}
