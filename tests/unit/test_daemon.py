@@ -254,6 +254,31 @@ def test_modes_of_the_sockets_are_the_documented_ones(systemd: Systemd) -> None:
     assert (systemd.home / "run" / "inner").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("name", ["enforcer.sock", "admin.sock"])
+def test_a_message_beyond_the_bound_is_refused_and_costs_nobody(
+    name: str, systemd: Systemd
+) -> None:
+    """T-SK-8: a question is a name and a digest; more is not even read."""
+    systemd.start()
+    systemd.hears(b"READY=1")
+    method = "Verifier/Verify" if name == "enforcer.sock" else "Admin/Status"
+
+    with grpc.insecure_channel(f"unix:{systemd.home / 'run' / name}") as channel:
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes]
+        call = channel.unary_unary(f"/enforcer.api.v1.{method}")
+        bombs = (
+            pb.VerifyRequest(reference="x" * 70_000).SerializeToString(),
+            b"\x7a\xf0\xa2\x04" + bytes(70_000),  # a field nobody knows
+            bytes(3 * 1024 * 1024),
+        )
+        for bomb in bombs:
+            with pytest.raises(grpc.RpcError) as caught:
+                call(bomb, timeout=WAIT_SECONDS)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    assert ask(systemd.home / "run" / "enforcer.sock").code == "ENF-1201"
+
+
 LAX = """\
 apiVersion: enforcer/v1
 signers: {acme: {x509: {trustStores: ["ca:acme"], identities: ["*"]}}}
