@@ -198,3 +198,17 @@ def test_only_the_named_organization_is_meant(value: str) -> None:
         return
 
     assert is_meant("x509.subject: C=US, ST=WA, O=acme", found) is (value == "acme")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\u0430cme", "\uff41cme", "ACME", "acme\u200b", "acme\u202e", "ac\u00adme",
+        "acme ", " acme", "acme\n", "acme\\", "acme,O=acme", "acm\u00e9", "acme\u0301",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_the_organization_is_not_meant(value: str) -> None:
+    """T-PF-6: other alphabets, widths, cases, marks, and what no eye sees."""
+    found = subject(C="US", ST="WA", O=value)
+
+    assert not is_meant("x509.subject: C=US, ST=WA, O=acme", found)
