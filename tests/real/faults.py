@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -114,6 +115,18 @@ def disk_full(stage: Stage) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_descriptors(stage: Stage) -> Iterator[None]:
+    """The daemon can open nothing more: no file, and no connection."""
+    pid = stage.host.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
 def cache_corrupt(stage: Stage) -> Iterator[None]:
     """Every blob of the signature cache has other content than its name says."""
     blobs = [
@@ -147,6 +160,7 @@ FAULTS = (
     Fault("killed", killed, ("ENF-1601",), "systemctl status enforcer"),
     Fault("killed mid-request", killed_mid_request, ("ENF-1601",), "nothing starts"),
     Fault("hung", hung, ("ENF-1602",), "systemctl restart enforcer"),
+    Fault("no descriptors", no_descriptors, ("ENF-1602",), "nothing starts"),
     Fault("disk full", disk_full, ("ENF-1403",), "Free space"),
     Fault("cache corrupt", cache_corrupt, ("ENF-1401",), "enforcer cache fsck"),
     Fault(

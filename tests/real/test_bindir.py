@@ -285,7 +285,17 @@ def test_what_containerd_does_not_ask_about_is_pulled_but_does_not_start(
 
 
 @pytest.mark.parametrize(
-    "setting", ["use_local_image_pull = true", "max_concurrent_downloads = 5"]
+    "setting",
+    [
+        "use_local_image_pull = true",
+        "max_concurrent_downloads = 5",
+        "disable_snapshot_annotations = false",
+        "discard_unpacked_layers = true",
+        "image_pull_with_sync_fs = true",
+        'registry.mirrors."example.org".endpoint = ["http://127.0.0.1:1"]',
+        'registry.configs."example.org".tls.insecure_skip_verify = true',
+        'registry.configs."example.org".auth.username = "somebody"',
+    ],
 )
 def test_where_kubelets_pulls_ask_nobody_the_gate_still_refuses(
     setting: str, engines: Path, tmp_path: Path
