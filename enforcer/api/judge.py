@@ -47,6 +47,9 @@ class Judge:
         except TimeoutError:
             why = f"no decision within {self._deadline:g} s. Look at the host's load"
             return await self._refuse(request, Code.DEADLINE, why)
+        except Exception as error:  # noqa: BLE001 - no thread: nobody waits for less
+            why = f"enforcer failed with {type(error).__name__}"
+            return await self._refuse(request, Code.INTERNAL, why)
         finally:
             self._waiting -= 1
             if not self._waiting:
@@ -79,13 +82,13 @@ class Judge:
         self, request: AdmissionRequest, code: Code, why: str
     ) -> DecisionRecord:
         """Record a refusal if that can be done in time, and refuse in any case."""
-        work = asyncio.get_running_loop().run_in_executor(
-            self._refusers, self._admission.refuse, request, code, why
-        )
         try:
+            work = asyncio.get_running_loop().run_in_executor(
+                self._refusers, self._admission.refuse, request, code, why
+            )
             async with asyncio.timeout(REFUSAL_SECONDS):
                 return self._counted(await asyncio.shield(work))
-        except TimeoutError:
+        except Exception:  # noqa: BLE001 - too late, or no thread for this either
             return self._counted(self._admission.unrecorded(request, code, why))
 
     def _counted(self, record: DecisionRecord) -> DecisionRecord:

@@ -147,7 +147,11 @@ class World:
     def judge(
         self, request: AdmissionRequest = START, rules: HostRules | None = None
     ) -> DecisionRecord:
-        story = Admission(
+        until = time.monotonic() + 5 - self.slow_seconds
+        return self.admission(rules).judge(request, until=until)
+
+    def admission(self, rules: HostRules | None = None) -> Admission:
+        return Admission(
             rules=rules or HostRules(),
             engines=self,
             cache=self,
@@ -155,7 +159,6 @@ class World:
             audit=self,
             clock=self,
         )
-        return story.judge(request, until=time.monotonic() + 5 - self.slow_seconds)
 
     def _step(self, name: str) -> None:
         if name in self.failing:
