@@ -4,6 +4,7 @@ The methods come from the protos, so one that is added is refused everywhere unt
 is entered here.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -156,3 +157,45 @@ def test_nothing_is_served_beside_the_sockets(daemon: Systemd) -> None:
     assert bound == {str(run / name) for name in SERVED} | inner
     assert (run / "inner").stat().st_mode & 0o777 == 0o700
     assert not inodes & set(internet)
+
+
+# Greets on as many connections as it is told to, keeps them, and never asks.
+_GREEDY = """
+import os, socket, sys
+path, uid, group, count, greeting = sys.argv[1:]
+os.setgroups([int(group)])
+os.setresuid(int(uid), int(uid), int(uid))
+kept = []
+for _ in range(int(count)):
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(path)
+    try:
+        client.send(bytes.fromhex(greeting))
+    except OSError:
+        pass
+    kept.append(client)
+print(flush=True)
+sys.stdin.read()
+"""
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+def test_a_greedy_member_takes_no_other_members_place(daemon: Systemd) -> None:
+    """T-SK-6: one user gets a quarter of the connections, however many are opened."""
+    path = daemon.home / "run" / "enforcer.sock"
+    with contextlib.ExitStack() as greedy:
+        for uid in range(2000, 2003):
+            words = [str(uid), str(GROUP), "200", GREETING.hex()]
+            one = greedy.enter_context(
+                subprocess.Popen(
+                    ["/usr/bin/python3", "-ISc", _GREEDY, path, *words],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            assert one.stdout
+            assert one.stdout.readline() == b"\n"
+
+        member, root = (_call(path, who) for who in ("member", "root"))
+
+    assert member[VERIFY] == root[VERIFY] == OK
