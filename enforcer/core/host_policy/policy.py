@@ -110,7 +110,7 @@ class HostPolicy:
 
     def denial_of(self, digests: Collection[Digest]) -> tuple[Digest, Denial] | None:
         """Return why one of an image's digests is denied, or None."""
-        found = (d for d in digests if d in self.denied.images)
+        found = (d for d in sorted(digests) if d in self.denied.images)
         digest = next(found, None)
         return None if digest is None else (digest, self.denied.images[digest])
 
