@@ -19,6 +19,7 @@ from enforcer.core.decide import Decision
 from enforcer.core.digest import Digest
 from enforcer.core.findings import SignatureReport
 from enforcer.core.host_policy import HostPolicy
+from enforcer.core.policy import PolicyInvalidError
 from enforcer.core.signature_manifest import JWS_MEDIA_TYPE
 from enforcer.core.statement import Statement, StoreName, StoreType
 from enforcer.core.subject import ImageName, Subject
@@ -213,6 +214,16 @@ def document(chance: random.Random) -> Document:
     }
 
 
+def readable(written: Document) -> HostPolicy | None:
+    """Parse a policy; None where chance has made one with too many alternatives."""
+    try:
+        return parse(written)
+    except PolicyInvalidError as error:
+        if any("in more than" not in problem for problem in error.problems):
+            raise
+        return None
+
+
 def some(chance: random.Random) -> list[Signed]:
     return chance.sample(signatures(), chance.randint(0, 7))
 
@@ -244,7 +255,9 @@ def test_no_random_policy_is_read_in_another_way() -> None:
     allowed = cases = 0
     while cases < CASES * MORE:
         written = document(chance)
-        policy = parse(written)
+        policy = readable(written)
+        if policy is None:
+            continue
         for _ in range(SIGNATURE_SETS):
             given, name = some(chance), chance.choice(NAMES)
             decision = weigh(policy, given, name)
@@ -296,7 +309,9 @@ def test_one_more_requirement_never_allows_more() -> None:
             for s in written["statements"]
         ]
         stricter["always"] = {"anyOf": [written["always"]]}
-        before, after = parse(written), parse(stricter)
+        before, after = readable(written), readable(stricter)
+        if before is None or after is None:
+            continue
         for _ in range(20):
             given, name = some(chance), chance.choice(NAMES)
             if not weigh(before, given, name).allowed:
