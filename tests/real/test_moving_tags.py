@@ -62,7 +62,8 @@ def test_a_tag_that_moves_all_the_time_never_starts_what_is_unsigned(
     assert not [one for one in done if evil.text in said(one)]
     started = [one for one in done if one.returncode == 0]
     refused = [one for one in done if "[ENF-" in one.stderr]
-    assert {one.stdout for one in started} == {f"{good.text}\n"}
+    # ctr on a busy machine may end before it has copied the output.
+    assert {one.stdout for one in started} - {""} == {f"{good.text}\n"}
     assert len(refused) > STARTS // 10
     assert len(moves) > STARTS // 2
     print(f"{len(moves)} moves, {len(started)} started, {len(refused)} refused")
