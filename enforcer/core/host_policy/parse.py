@@ -77,15 +77,13 @@ class _Merger:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self._signers: dict[str, _Named] = {}
-        self._once: dict[str, tuple[str, Any]] = {}
-        self._always: tuple[YamlReader, Node] | None = None
+        self._once: dict[str, Any] = {}
+        self._places: dict[str, str] = {}  # of what may be said only once
         self._statements: list[tuple[YamlReader, Node]] = []
         self._denied: dict[str, dict[Digest, Denial]] = {k: {} for k in _DENIABLE}
         self._exemptions: list[Exemption] = []
         self._mirrors: list[Mirror] = []
         self._unread = False  # then nothing can be missed: it may stand there
-        self._scopes: dict[str, str] = {}
-        self._names: dict[str, str] = {}
 
     def take(self, path: str, raw: bytes) -> None:
         """Read one file as far as that goes without the others."""
@@ -102,7 +100,7 @@ class _Merger:
         checks: dict[str, Check] = {
             "apiVersion": one_of(API_VERSION),
             "signers": self._take_signers,
-            "always": self._take_always,
+            "always": self._said_once("always", lambda r, n: (r, n)),
             "statements": lambda r, n: self._statements.extend(
                 (r, item) for item in r.items(n)
             ),
@@ -146,13 +144,13 @@ class _Merger:
         )
 
     def _always_demand(self) -> Demand | None:
-        if self._always is None:
+        if "always" not in self._once:
             if not self._unread:
                 self.problems.append(
                     "`always` is missing: say who must have signed whatever the name"
                 )
             return None
-        reader, node = self._always
+        reader, node = self._once["always"]
         found = parse_requirement(reader, node, self._signers)
         return None if found is None else Demand(ALWAYS, found, reader.place(node))
 
@@ -184,46 +182,33 @@ class _Merger:
                 yield f"{reader.place(key)}: nothing requires the signer {name}"
 
     def _value(self, key: str, default: Any) -> Any:
-        return self._once[key][1] if key in self._once else default
+        return self._once.get(key, default)
 
     def _said_once(self, key: str, check: Check) -> Check:
         def checked(reader: YamlReader, node: Node) -> None:
-            self._claim(self._once, key, reader, node, what=f"`{key}`")
-            self._once[key] = (reader.place(node), check(reader, node))
+            self._claim(f"`{key}`", reader, node)
+            self._once.setdefault(key, check(reader, node))
 
         return checked
 
-    def _claim(
-        self, taken: dict[str, Any], key: str, reader: YamlReader, node: Node, what: str
-    ) -> bool:
+    def _claim(self, what: str, reader: YamlReader, node: Node) -> None:
         """Note a problem, naming both places, where something is said twice."""
-        if key in taken:
-            first = taken[key][0] if isinstance(taken[key], tuple) else taken[key]
-            reader.problem(node, f"{what} is at {first} already")
-        return key not in taken
+        if what in self._places:
+            reader.problem(node, f"{what} is at {self._places[what]} already")
+        else:
+            self._places[what] = reader.place(node)
 
     def _take_signers(self, reader: YamlReader, node: Node) -> None:
         for name, key, value in reader.named(node):
             words.name(reader, key)
-            first = self._signers.get(name)
-            if first is not None:
-                place = first[0].place(first[2])
-                reader.problem(key, f'signer "{name}" is at {place} already')
-            else:
-                self._signers[name] = (reader, name, key, value)
-
-    def _take_always(self, reader: YamlReader, node: Node) -> None:
-        if self._always is not None:
-            first = self._always[0].place(self._always[1])
-            reader.problem(node, f"`always` is at {first} already")
-        self._always = self._always or (reader, node)
+            self._claim(f'signer "{name}"', reader, key)
+            self._signers.setdefault(name, (reader, name, key, value))
 
     def _statement_name(self, reader: YamlReader, node: Node) -> str:
         name = words.name(reader, node)
         if name == ALWAYS:
             reader.problem(node, f'"{ALWAYS}" is what holds for every name already')
-        self._claim(self._names, name, reader, node, what=f'statement "{name}"')
-        self._names.setdefault(name, reader.place(node))
+        self._claim(f'statement "{name}"', reader, node)
         return name
 
     def _scope(self, reader: YamlReader, node: Node) -> Scope | None:
@@ -231,10 +216,7 @@ class _Merger:
         if scope is None:
             return None
         # Two equally specific scopes: an image must not fall under whichever is first.
-        self._claim(
-            self._scopes, scope.text, reader, node, what=f"the scope {scope.text}"
-        )
-        self._scopes.setdefault(scope.text, reader.place(node))
+        self._claim(f"the scope {scope.text}", reader, node)
         return scope
 
     def _deny(self, reader: YamlReader, node: Node) -> None:

@@ -144,10 +144,7 @@ def _by_nobody(
         return Code.INTERNAL, f"{name} has a signature that was not checked fully"
     others = f" ({len(reports) - 1} more do not count either)" * (len(reports) > 1)
     because = sentence(problem.check, problem.because)
-    integer = any(
-        f.check is Check.INTEGRITY and f.result is Result.PASSED for f in best.findings
-    )
-    if integer and problem.code is Code.WRONG_SIGNER:
+    if problem.code is Code.WRONG_SIGNER:  # so integrity holds: the name is real
         only = len(demand.requirement.names) == 1
         nobody = f'signed by "{best.signer}", whom the policy does not know'
         because = because if only else nobody
