@@ -20,6 +20,7 @@ import pytest
 
 from tests.engines.process import EngineError, wait_until
 from tests.real.authz import AuthzStage
+from tests.real.faults import absent, hung
 from tests.real.stage import Done, Image
 
 PROMISED_SECONDS = 5.0
@@ -50,24 +51,6 @@ def faulty_old_docker(engines: Path) -> Iterator[AuthzStage]:
 def stage(generation: str, request: pytest.FixtureRequest) -> AuthzStage:
     found: AuthzStage = request.getfixturevalue(generation)
     return found
-
-
-@contextlib.contextmanager
-def _absent(stage: AuthzStage) -> Iterator[None]:
-    stage.host.stop()
-    try:
-        yield
-    finally:
-        stage.host.start()
-
-
-@contextlib.contextmanager
-def _hung(stage: AuthzStage) -> Iterator[None]:
-    os.kill(stage.host.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(stage.host.pid, signal.SIGCONT)
 
 
 @contextlib.contextmanager
@@ -144,8 +127,8 @@ _HEAD = b"POST /AuthZPlugin.AuthZReq HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n
 # name -> what breaks, and the code a signed image is refused with meanwhile; "" where
 # it is created all the same, None where it may be either.
 FAULTS: dict[str, tuple[Fault, str | None]] = {
-    "absent": (_absent, "ENF-1601"),
-    "hung": (_hung, "ENF-1602"),
+    "absent": (absent, "ENF-1601"),
+    "hung": (hung, "ENF-1602"),
     "killed while asked": (_killed_while_asked, "ENF-160"),
     "disk full": (_disk_full, "ENF-1403"),
     "cache corrupt": (_cache_corrupt, "ENF-14"),
