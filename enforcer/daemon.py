@@ -1,6 +1,5 @@
 """enforcerd: settings into objects, objects into sockets, until told to stop."""
 
-import argparse
 import asyncio
 import contextlib
 import signal
@@ -8,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import grpc.aio
 import structlog
@@ -16,7 +14,7 @@ import structlog
 from enforcer import __version__
 from enforcer.api.ask import AskHandler
 from enforcer.api.judge import Judge
-from enforcer.api.process import set_up_log, watchdog_seconds
+from enforcer.api.process import option_parser, set_up_log, watchdog_seconds
 from enforcer.api.services import (
     AdminService,
     HostStatus,
@@ -61,10 +59,7 @@ log = structlog.get_logger("enforcerd")
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status (design section 7)."""
-    parser = argparse.ArgumentParser(prog="enforcerd", description=__doc__)
-    for name in ("config", "state", "run"):
-        parser.add_argument(f"--{name}-dir", type=Path, metavar="DIR")
-    parser.add_argument("--version", action="version", version=__version__)
+    parser = option_parser("enforcerd", __doc__)
     arguments = parser.parse_args(argv)
     set_up_log()
     folders = (arguments.config_dir, arguments.state_dir, arguments.run_dir)

@@ -1,9 +1,22 @@
 """What every long-running process of ours does: log to stderr, keep systemd content."""
 
+import argparse
 import os
 import sys
+from pathlib import Path
 
 import structlog
+
+from enforcer import __version__
+
+
+def option_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what each takes: --config-dir, --state-dir, --run-dir."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    for name in ("config", "state", "run"):
+        parser.add_argument(f"--{name}-dir", type=Path, metavar="DIR")
+    parser.add_argument("--version", action="version", version=__version__)
+    return parser
 
 
 def watchdog_seconds() -> float:

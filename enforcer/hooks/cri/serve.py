@@ -1,15 +1,12 @@
 """enforcer-cri: cri.sock in front of containerd's own, until told to stop."""
 
-import argparse
 import asyncio
 import signal
-from pathlib import Path
 
 import grpc.aio
 import structlog
 
-from enforcer import __version__
-from enforcer.api.process import set_up_log, watchdog_seconds
+from enforcer.api.process import option_parser, set_up_log, watchdog_seconds
 from enforcer.api.sockets import (
     Door,
     bind_socket,
@@ -33,10 +30,7 @@ log = structlog.get_logger("enforcer-cri")
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status (design section 7)."""
-    parser = argparse.ArgumentParser(prog="enforcer-cri", description=__doc__)
-    for name in ("config", "state", "run"):
-        parser.add_argument(f"--{name}-dir", type=Path, metavar="DIR")
-    parser.add_argument("--version", action="version", version=__version__)
+    parser = option_parser("enforcer-cri", __doc__)
     given = parser.parse_args(argv)
     set_up_log()
     try:

@@ -6,7 +6,6 @@ container is made (ValidateContainerAdjustment) and answers within half the time
 runtime gives; what it does not understand, or hears no plain yes about, it rejects.
 """
 
-import argparse
 import contextlib
 import queue
 import signal
@@ -21,8 +20,8 @@ from typing import NoReturn
 
 import structlog
 
-from enforcer import __version__, ttrpc
-from enforcer.api.process import set_up_log
+from enforcer import ttrpc
+from enforcer.api.process import option_parser, set_up_log
 from enforcer.api.sockets import notify
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
@@ -45,11 +44,8 @@ log = structlog.get_logger("enforcer-nri")
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status (design section 7)."""
-    parser = argparse.ArgumentParser(prog="enforcer-nri", description=__doc__)
-    for name in ("config", "state", "run"):
-        parser.add_argument(f"--{name}-dir", type=Path, metavar="DIR")
+    parser = option_parser("enforcer-nri", __doc__)
     parser.add_argument("--socket", type=Path, default=SOCKET, help="NRI's own")
-    parser.add_argument("--version", action="version", version=__version__)
     given = parser.parse_args(argv)
     set_up_log()
     for number in (signal.SIGTERM, signal.SIGINT):
