@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import enforcer.host
 from enforcer.hooks.authz.relay import PLUGIN_SOCKET, SOCKET_NAME
 
-UNITS = Path(__file__).resolve().parents[2] / "systemd"
+UNITS = Path(enforcer.host.__file__).parent / "systemd"
 
 
 @pytest.fixture
