@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .engines
 # What a fresh Debian 12 lacks; installed only as root on Debian, and said so.
-DEBS := python3-venv systemd runc skopeo umoci busybox-static libdevmapper1.02.1 kmod procps openssl
+DEBS := python3-venv systemd runc skopeo umoci busybox-static libdevmapper1.02.1 kmod procps openssl wget
 DEBIAN_ROOT := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
 
 help: ## Show this list
@@ -14,10 +14,10 @@ help: ## Show this list
 demo: venv engines ## See it work: unsigned refused, signed runs, on private engines
 	@$(BIN)/python -m tests.demo
 
-test: check engines ## Every test, those on real engines included
+test: check engines machine ## Every test, those on real engines included
 	$(BIN)/python -m pytest
 
-soak: check engines ## The same tests with full counts
+soak: check engines machine ## The same tests with full counts
 	ENFORCER_SOAK=1 $(BIN)/python -m pytest
 
 bench: venv engines ## Medians and ratios, interleaved within one run
@@ -49,6 +49,11 @@ ifeq ($(DEBIAN_ROOT),yes)
 	@tests/engines/fetch
 endif
 
+machine: venv ## A Debian 12 with Docker for tests to boot, into .engines/ (root on Debian)
+ifeq ($(DEBIAN_ROOT),yes)
+	@tests/machine/fetch
+endif
+
 debs: # Debian's packages, once
 ifeq ($(DEBIAN_ROOT),yes)
 	@missing=; for p in $(DEBS); do \
@@ -66,4 +71,4 @@ map: ## One line a module
 clean: ## Remove what was made here: environment, engines, caches
 	rm -rf $(VENV) $(ENGINES) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help demo test soak bench check fmt protos venv engines debs map clean
+.PHONY: help demo test soak bench check fmt protos venv engines machine debs map clean

@@ -1,0 +1,1 @@
+"""A whole host for tests: Debian 12 with systemd, Docker and containerd, booted."""
