@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine.machine import CACHE, Machine
+from tests.machine.machine import Machine
+from tests.machine.nspawn import CACHE
 
 
 @pytest.fixture(scope="session")
