@@ -1,0 +1,154 @@
+"""A whole host, installed as the README says: what it refuses, and what it survives.
+
+vagrant/provision.sh runs once on a fresh Debian 12; every test starts with that disk.
+Two containers were there before enforcer was, both with `--restart=always`.
+"""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engines.process import wait_until
+from tests.machine import host
+from tests.machine.machine import Done, Machine
+
+STARTED = "this is signed\n"
+RESTARTS = "docker run -d --restart=always --stop-timeout 1"
+WATCHDOG_SECONDS = 40  # the unit's 10, and 10 more to abort
+RECOVERY_SECONDS = 120  # what the issue grants for the whole way back
+
+
+@pytest.fixture(scope="session")
+def installed(debian: object) -> Iterator[Machine]:
+    """A Docker host after `vagrant up docker`, powered off: a base for others."""
+    with Machine() as machine:
+        machine.boot()
+        host.bring(machine)
+        host.load(machine, "docker")
+        for name in ("signed", "unsigned"):
+            machine.sh(f"{RESTARTS} --name old-{name} {name}:1 sleep 9999")
+        host.provision(machine, "docker")
+        host.sign(machine, "docker:signed:1")
+        machine.poweroff()
+        yield machine
+
+
+@pytest.fixture
+def machine(installed: Machine) -> Iterator[Machine]:
+    """The Docker host, booted: enforcer has been through its first reboot."""
+    with Machine(installed) as machine:
+        machine.boot()
+        yield machine
+
+
+def refused(done: Done, code: str) -> bool:
+    """Whether Docker was kept from starting something, and for this reason."""
+    return done.returncode == host.LATE and f"[{code}]" in done.stderr
+
+
+def test_after_a_reboot_unsigned_is_refused_and_signed_runs(machine: Machine) -> None:
+    """The promise itself, with nobody logged in when the engines start."""
+    unsigned, signed = (host.docker_run(machine, n) for n in ("unsigned", "signed"))
+
+    assert refused(unsigned, "ENF-1001"), unsigned
+    assert signed.stdout == STARTED
+    assert machine.run("systemctl", "is-active", "enforcer").stdout == "active\n"
+    assert machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
+    assert "enforce" in machine.run("enforcer", "status").stdout
+    wait_until(lambda: host.state_of(machine, "old-signed")[0], "old-signed is back")
+    running, why = host.state_of(machine, "old-unsigned")
+    assert not running
+    assert "[ENF-1001]" in why
+    started = machine.run("docker", "start", "old-unsigned", check=False)
+    assert started.returncode == 1
+    assert "[ENF-1001]" in started.stderr
+
+
+def test_what_a_second_provisioning_finds_is_left_alone(machine: Machine) -> None:
+    """`vagrant provision`, or a person who is not sure, must not undo anything."""
+    key = machine.read(host.KEY)
+    machine.write("/etc/enforcer/policy.d/20-mine.yaml", "apiVersion: enforcer/v1\n")
+
+    host.provision(machine, "docker")
+
+    assert machine.read(host.KEY) == key
+    assert machine.read("/etc/enforcer/policy.d/20-mine.yaml")
+    assert host.docker_run(machine, "signed").stdout == STARTED
+    assert refused(host.docker_run(machine, "unsigned"), "ENF-1001")
+
+
+def test_a_killed_daemon_is_back_before_the_next_start(machine: Machine) -> None:
+    """systemd holds the sockets: what asks meanwhile waits for the new one."""
+    first = host.main_pid(machine)
+
+    machine.run("kill", "-KILL", str(first))
+
+    assert host.docker_run(machine, "signed").stdout == STARTED
+    assert refused(host.docker_run(machine, "unsigned"), "ENF-1001")
+    assert host.main_pid(machine) not in (0, first)
+
+
+def test_a_hung_daemon_refuses_until_the_watchdog_ends_it(machine: Machine) -> None:
+    """A process that is there and answers nothing is the worst kind of dead."""
+    first = host.main_pid(machine)
+
+    machine.run("kill", "-STOP", str(first))
+
+    assert refused(host.docker_run(machine, "signed"), "ENF-1602")
+    wait_until(
+        lambda: host.main_pid(machine) not in (0, first),
+        "the watchdog has it restarted",
+        WATCHDOG_SECONDS,
+    )
+    assert host.docker_run(machine, "signed").stdout == STARTED
+
+
+def test_without_enforcer_nothing_starts_and_the_engines_boot(machine: Machine) -> None:
+    """Law 10, and law 1: a host without a judge is a host, and starts nothing."""
+    units = host.installed_units(machine)
+
+    machine.run("systemctl", "disable", "--now", *units)
+
+    assert refused(host.docker_run(machine, "signed"), "ENF-1601")
+    assert machine.reboot() == "running"
+    assert refused(host.docker_run(machine, "signed"), "ENF-1601")
+    assert not host.state_of(machine, "old-signed")[0]
+
+
+def test_a_daemon_that_cannot_start_keeps_no_engine_from_booting(
+    machine: Machine,
+) -> None:
+    """Law 10: the engines boot, all that reads is answered, and a mend is enough."""
+    broken = "/etc/systemd/system/enforcer.service.d/broken.conf"
+    machine.write(broken, "[Service]\nExecStart=\nExecStart=/bin/false\n")
+
+    machine.reboot()
+
+    assert machine.run("docker", "ps", "--all", "--quiet").stdout.count("\n") == 2
+    asked = time.monotonic()
+    done = host.docker_run(machine, "signed")
+    assert done.returncode == host.LATE
+    assert "[ENF-16" in done.stderr
+    assert time.monotonic() - asked < 10
+    machine.sh(f"rm {broken}; systemctl daemon-reload; systemctl restart enforcer")
+    assert host.docker_run(machine, "signed").stdout == STARTED
+
+
+def test_a_host_with_containerd_alone_keeps_the_same_promises(debian: object) -> None:
+    """The other machine of the Vagrantfile: no Docker, and ctr as the way in."""
+    with Machine() as machine:
+        machine.boot()
+        machine.run("systemctl", "disable", "--now", "docker.socket", "docker.service")
+        host.bring(machine)
+        host.load(machine, "containerd")
+        host.provision(machine, "containerd")
+        host.sign(machine, "containerd:docker.io/library/signed:1")
+
+        for rebooted in (False, True):
+            if rebooted:
+                assert machine.reboot() == "running"
+            unsigned = host.ctr_run(machine, "unsigned")
+            assert unsigned.returncode == 1
+            assert "[ENF-1001]" in unsigned.stderr
+            assert host.ctr_run(machine, "signed").returncode == 0

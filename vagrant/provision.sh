@@ -1,0 +1,73 @@
+#!/bin/sh
+# Put enforcer on a fresh Debian 12, as the README says: sh provision.sh docker|containerd
+#
+# Run as root, as often as you like. What it makes besides enforcer is for trying out: a
+# signer `acme` whose key is made here (/root/acme/acme.key) and a policy that asks for
+# its signature on everything. ENFORCER_SRC is where the source is.
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+SRC=${ENFORCER_SRC:-/vagrant}
+KEYS=/root/acme
+
+case ${1:-} in
+docker) set -- docker docker.io python3-venv ;;
+containerd) set -- containerd containerd runc python3-venv ;;
+*) echo "usage: provision.sh docker|containerd" >&2; exit 2 ;;
+esac
+engine=$1
+shift
+
+say() { printf 'provision: %s\n' "$*"; }
+
+# 1. What Debian has; a second run, or a host that has it all, needs no network.
+missing=
+for package; do
+    state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+    [ "$state" = "install ok installed" ] || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    say "installing$missing"
+    apt-get update -q
+    # shellcheck disable=SC2086  # a list of words
+    apt-get install -q -y --no-install-recommends $missing
+fi
+
+# 2. enforcer, in an environment of its own.
+say "enforcer from $SRC"
+[ -x /usr/lib/enforcer/bin/pip ] || python3 -m venv /usr/lib/enforcer
+/usr/lib/enforcer/bin/pip install -q -c "$SRC/constraints.txt" "$SRC"
+ln -sfn /usr/lib/enforcer/bin/enforcer /usr/local/bin/enforcer
+
+# 3. Whom this host trusts.
+if [ ! -e "$KEYS/acme.key" ]; then
+    say "a key for trying out in $KEYS"
+    enforcer trust generate-test acme --out "$KEYS"
+fi
+install -d /etc/enforcer/policy.d
+[ -e /etc/enforcer/policy.d/10-acme.yaml ] ||
+    cat >/etc/enforcer/policy.d/10-acme.yaml <<'EOF'
+apiVersion: enforcer/v1
+signers:
+  acme: {x509: {trustStores: ["ca:acme"], identities: ["*"]}}
+always: acme
+statements:
+  - {name: everything, scopes: ["*"], require: acme}
+EOF
+[ -e /etc/enforcer/enforcer.yaml ] ||
+    printf 'apiVersion: enforcer/v1\nmode: enforce\n' >/etc/enforcer/enforcer.yaml
+enforcer trust add --type ca --store acme "$KEYS/acme-ca.crt"
+enforcer policy check
+
+# 4. The gate, the units, the engine.
+units=$SRC/enforcer/host/systemd
+cp "$units"/enforcer.service "$units"/enforcer*.socket /etc/systemd/system/
+install -d /etc/sysusers.d && cp "$units/enforcer.sysusers" /etc/sysusers.d/enforcer.conf
+systemd-sysusers
+systemctl daemon-reload
+systemctl enable -q --now enforcer.socket enforcer-ask.socket enforcer-admin.socket enforcer.service
+[ -e /usr/libexec/enforcer/runc ] || {
+    install -d /usr/libexec/enforcer
+    dpkg-divert --local --rename --divert /usr/libexec/enforcer/runc --add /usr/sbin/runc
+    enforcer gate --runc /usr/libexec/enforcer/runc --write /usr/sbin/runc
+}
+enforcer status
