@@ -82,7 +82,7 @@ def admission(host: Host, settings: Settings) -> Admission:
         engines=engines(settings),
         cache=host.cache,
         policy=host.policy,
-        audit=FileAuditLog(settings.log_dir),
+        audit=FileAuditLog(settings.audit_dir),
         clock=HostClock(),
         evidence=evidence_store(settings),
         consult=plugin_runner(settings).ask,

@@ -108,6 +108,11 @@ class Settings:
         return self.state_dir / "cache"
 
     @property
+    def audit_dir(self) -> Path:
+        """Where decisions are recorded: enforcerd's, while `log_dir` is root's."""
+        return self.log_dir / "audit"
+
+    @property
     def policy_place(self) -> Path:
         """Where the policy is: Notation's folder, or the host policy's."""
         return self.notation_config or self.policy_dir or self.config_dir / "policy.d"

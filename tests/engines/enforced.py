@@ -175,7 +175,7 @@ class EnforcedHost:
 
     def decisions(self) -> list[dict[str, Any]]:
         """Return the audit log."""
-        path = self.state / "log" / "audit.jsonl"
+        path = self.state / "log" / "audit" / "audit.jsonl"
         if not path.exists():
             return []
         return [json.loads(line) for line in path.read_text().splitlines()]

@@ -182,7 +182,7 @@ def is_asking(stage: Stage) -> bool:
 
 def _fill_last_block(stage: Stage) -> None:
     """Have denials recorded until not even a short one finds room in the audit log."""
-    log = stage.host.state / "log" / "audit.jsonl"
+    log = stage.host.state / "log" / "audit" / "audit.jsonl"
     for _ in range(4096 // 256):
         before = log.stat().st_size
         ask_image(stage, "nothing:1")

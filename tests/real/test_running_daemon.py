@@ -221,7 +221,7 @@ def test_what_cannot_be_recorded_is_not_allowed(stage: Stage) -> None:
     """A log that an attacker could fill or break would be worth nothing."""
     image = stage.image("hello")
     stage.sign(image)
-    log = stage.host.state / "log" / "audit.jsonl"
+    log = stage.host.state / "log" / "audit" / "audit.jsonl"
     aside = log.rename(log.with_name("aside"))
 
     log.mkdir()

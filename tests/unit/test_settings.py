@@ -49,6 +49,7 @@ def test_without_a_file_the_strict_defaults_hold(tmp_path: Path) -> None:
     assert found.engines == DEFAULT_ENGINES
     assert found.cache_dir == Path("/var/lib/enforcer/cache")
     assert found.log_dir == Path("/var/log/enforcer")
+    assert found.audit_dir == Path("/var/log/enforcer/audit")
     assert load_settings(tmp_path / "none").mode == "enforce"
 
 
