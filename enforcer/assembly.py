@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from enforcer.admission import Admission
 from enforcer.audit.clock import HostClock
-from enforcer.audit.log import FileAuditLog
-from enforcer.ports import PolicyInForce
+from enforcer.ports import AuditLog, PolicyInForce
 from enforcer.settings import Settings
 from enforcer.sources.break_glass import BreakGlassFolder
 from enforcer.sources.cache import DiskCache
@@ -75,14 +74,14 @@ def engines(settings: Settings) -> "HostEngines":
     return HostEngines([(e.kind, e.socket, e.root, e.state) for e in settings.engines])
 
 
-def admission(host: Host, settings: Settings) -> Admission:
-    """Build the story over a host's sources, with its audit log."""
+def admission(host: Host, settings: Settings, audit: AuditLog) -> Admission:
+    """Build the story over a host's sources."""
     return Admission(
         rules=host_rules(settings),
         engines=engines(settings),
         cache=host.cache,
         policy=host.policy,
-        audit=FileAuditLog(settings.audit_dir),
+        audit=audit,
         clock=HostClock(),
         evidence=evidence_store(settings),
         consult=plugin_runner(settings).ask,

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 import grpc.aio
 import structlog
@@ -17,7 +19,6 @@ from enforcer.api.judge import Judge
 from enforcer.api.process import option_parser, set_up_log, watchdog_seconds
 from enforcer.api.services import (
     AdminService,
-    HostStatus,
     admin_server,
     verifier_server,
 )
@@ -30,6 +31,7 @@ from enforcer.api.sockets import (
     notify,
     splice_to,
 )
+from enforcer.api.status import HostStatus
 from enforcer.assembly import (
     admission,
     assemble,
@@ -39,6 +41,7 @@ from enforcer.assembly import (
     policy_places,
 )
 from enforcer.audit.clock import HostClock
+from enforcer.audit.log import FileAuditLog
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
 from enforcer.core.policy import PolicyInvalidError
@@ -88,9 +91,11 @@ class Daemon:
         self._settings = settings
         self._reread = reread
         self._host = assemble(settings)
-        self._admission = admission(self._host, settings)
+        self._audit = FileAuditLog(settings.audit_dir)
+        self._admission = admission(self._host, settings, self._audit)
         self._judge = Judge(self._admission, deadline_seconds=settings.deadline_seconds)
         self._problem = ""
+        self._loaded_at: datetime | None = None
         self._reloading = threading.Lock()
         self._seen: Fingerprint = ()
         self._started = time.monotonic()
@@ -148,6 +153,7 @@ class Daemon:
             log.error("reload failed, the old policy stays", reason=self._problem)
             raise
         self._problem = ""
+        self._loaded_at = HostClock().now()
         self._settings = settings
         self._admission.replace_rules(host_rules(settings))
         for note in self._policy_notices(force):
@@ -172,7 +178,7 @@ class Daemon:
         """Return what is in force, for `enforcer status`."""
         try:
             force = self._host.policy.current()
-            digest = str(force.policy.digest)
+            kept: PolicyInForce | None = force
             unusable = [
                 found.what
                 for found in force.stores.stores.values()
@@ -180,13 +186,14 @@ class Daemon:
             ]
             warnings: tuple[str, ...] = (*self._policy_notices(force), *unusable)
         except EnforcerError as error:
-            digest, warnings = "", ()
+            kept, warnings = None, ()
             self._problem = self._problem or str(error)
         return HostStatus(
             version=__version__,
             mode=self._settings.mode,
             policy_path=str(self._settings.policy_place),
-            policy_digest=digest,
+            force=kept,
+            loaded_at=self._loaded_at,
             policy_problem=self._problem,
             notices=(
                 *laxities(self._settings),
@@ -194,7 +201,21 @@ class Daemon:
                 *load_notice(self._settings.run_dir, time.time()),
             ),
             uptime_seconds=int(time.monotonic() - self._started),
+            pid=os.getpid(),
+            engines=tuple(
+                (one.kind, str(one.socket), str(one.root))
+                for one in self._settings.engines
+            ),
+            cache=self._cache_size(),
+            audit_head=self._audit.head,
         )
+
+    def _cache_size(self) -> tuple[int, int, int] | None:
+        try:
+            size = self._host.cache.size()
+        except (EnforcerError, OSError):  # `cache fsck` says what is wrong with it
+            return None
+        return size.signatures, size.subjects, size.bytes
 
     def _policy_notices(self, force: PolicyInForce) -> tuple[str, ...]:
         policy = force.policy

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from enforcer.admission import Admission
+from enforcer.api.tally import Tally
 from enforcer.core.codes import Code
 from enforcer.core.record import DecisionRecord
 from enforcer.ports import AdmissionRequest
@@ -30,6 +31,7 @@ class Judge:
         self._idle.set()
         self.allowed = 0
         self.denied = 0
+        self.tally = Tally()
 
     async def verify(self, request: AdmissionRequest) -> DecisionRecord:
         """Return a recorded decision within the deadline, come what may."""
@@ -92,6 +94,7 @@ class Judge:
             return self._counted(self._admission.unrecorded(request, code, why))
 
     def _counted(self, record: DecisionRecord) -> DecisionRecord:
+        self.tally.note(record, time.monotonic())
         if record.decision.allowed:
             self.allowed += 1
         else:

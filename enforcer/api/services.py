@@ -1,7 +1,8 @@
 """The gRPC services: Verifier for any local program, Admin for root."""
 
+import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -10,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from enforcer.api import wire
 from enforcer.api.judge import MAX_WAITING, Judge
+from enforcer.api.status import HostStatus
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
 from enforcer.core.codes import Code
@@ -23,19 +25,6 @@ MAX_CALLS = MAX_WAITING // 2
 MAX_STREAMS = 100  # of those, on one connection; further ones wait at the client
 
 _Context = grpc.aio.ServicerContext[object, object]
-
-
-@dataclass(frozen=True, slots=True)
-class HostStatus:
-    """What `status` shows."""
-
-    version: str
-    mode: str
-    policy_path: str
-    policy_digest: str
-    policy_problem: str
-    notices: tuple[str, ...]
-    uptime_seconds: int
 
 
 class VerifierService(pb_grpc.VerifierServicer):
@@ -77,18 +66,11 @@ class AdminService(pb_grpc.AdminServicer):
         self, request: pb.StatusRequest, context: _Context
     ) -> pb.StatusResponse:
         """Answer with what is in force."""
-        found = self._status()
-        return pb.StatusResponse(
-            version=found.version,
-            mode=found.mode,
-            policy_path=found.policy_path,
-            policy_digest=found.policy_digest,
-            policy_problem=found.policy_problem,
-            notices=found.notices,
-            allowed=self._judge.allowed,
-            denied=self._judge.denied,
-            uptime_seconds=found.uptime_seconds,
-        )
+        found = await asyncio.to_thread(self._status)  # it looks at the disk
+        answer = wire.status_answer(found)
+        wire.add_tally(answer, self._judge.tally, time.monotonic())
+        answer.allowed, answer.denied = self._judge.allowed, self._judge.denied
+        return answer
 
     async def Reload(  # noqa: N802
         self, request: pb.ReloadRequest, context: _Context

@@ -1,9 +1,14 @@
 """The only module that knows both protobuf messages and values."""
 
+from datetime import datetime
+
+from enforcer.api.status import HostStatus
+from enforcer.api.tally import Tally
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.core.codes import Code
 from enforcer.core.errors import MalformedError, clip
 from enforcer.core.findings import SignatureReport
+from enforcer.core.host_policy import HostPolicy
 from enforcer.core.record import DecisionRecord
 from enforcer.core.subject import Subject
 from enforcer.ports import Act, AdmissionRequest, ContainerRef, ImageRef
@@ -112,6 +117,52 @@ def full_answer(record: DecisionRecord) -> pb.VerifyResponse:
 def refusal(code: Code, message: str) -> pb.VerifyResponse:
     """Write a denial that has no record behind it."""
     return pb.VerifyResponse(allowed=False, code=str(code), message=message)
+
+
+def status_answer(found: HostStatus) -> pb.StatusResponse:
+    """Write what is in force on a host."""
+    force = found.force
+    answer = pb.StatusResponse(
+        version=found.version,
+        mode=found.mode,
+        policy_path=found.policy_path,
+        policy_digest=str(force.policy.digest) if force else "",
+        policy_problem=found.policy_problem,
+        notices=found.notices,
+        uptime_seconds=found.uptime_seconds,
+        pid=found.pid,
+        policy_loaded_at=_milliseconds(found.loaded_at) if force else 0,
+        audit_head=found.audit_head,
+        engines=[pb.Engine(kind=e[0], socket=e[1], root=e[2]) for e in found.engines],
+    )
+    if force:
+        policy, trust = force.policy, force.stores.summary()
+        answer.statements = len(policy.statements)
+        answer.signers = len(policy.signers) if isinstance(policy, HostPolicy) else 0
+        answer.trust.anchors, answer.trust.store = trust.anchors, trust.store
+        answer.trust.subject = trust.subject
+        answer.trust.earliest_end = _milliseconds(trust.ends)
+    if found.cache:
+        answer.cache.signatures, answer.cache.subjects, answer.cache.bytes = found.cache
+    return answer
+
+
+def add_tally(answer: pb.StatusResponse, tally: Tally, now: float) -> None:
+    """Add what was decided of late."""
+    day = tally.day(now)
+    answer.day.allowed, answer.day.denied = day.allowed, day.denied
+    answer.day.p50_us, answer.day.p99_us = day.microseconds(0.5), day.microseconds(0.99)
+    for name, door in sorted(day.doors.items()):
+        answer.doors.add(
+            name=name,
+            allowed=door.allowed,
+            denied=door.denied,
+            asked_at=_milliseconds(door.asked_at),
+        )
+
+
+def _milliseconds(at: datetime | None) -> int:
+    return int(at.timestamp() * 1000) if at else 0
 
 
 def _subject(subject: Subject) -> pb.Subject:

@@ -22,7 +22,8 @@ from enforcer.ports import AuditError
 MAX_FILE_BYTES = 16 * 1024 * 1024  # some ten thousand decisions
 KEPT_FILES = 8
 MAX_LINE_BYTES = 256 * 1024  # a hundred signatures with all their checks
-FIRST = "0" * 64
+FIRST = "0" * 64  # the `prev` of the very first line
+FILE = "audit.jsonl"  # the newest; full ones have .1, .2, ... behind it
 
 
 class FileAuditLog:
@@ -33,10 +34,15 @@ class FileAuditLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "audit.jsonl"
+        self._path = folder / FILE
         self._lock = threading.Lock()
         self._handle = -1
         self._previous = ""
+
+    @property
+    def head(self) -> str:
+        """The hash of the last line that was written; "" before the first."""
+        return self._previous
 
     def append(self, record: DecisionRecord) -> None:
         """Write the record and wait for the disk, or raise AuditError."""

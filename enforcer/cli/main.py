@@ -28,6 +28,8 @@ _STATUS = {
     Code.ENGINE_UNREACHABLE: UNREACHABLE,
     Code.CACHE_UNAVAILABLE: UNREACHABLE,
     Code.TSA_UNREACHABLE: UNREACHABLE,
+    Code.DAEMON_UNREACHABLE: UNREACHABLE,
+    Code.DECISION_UNKNOWN: UNREACHABLE,
     Code.REFERENCE_INVALID: USAGE,
     Code.TIME_UNKNOWN: MISCONFIGURED,
     Code.POLICY_MISSING: MISCONFIGURED,
@@ -51,6 +53,8 @@ _VERBS = {
     "explain": "what a code means and what to do",
     "gate": "write the gate for this host",
 }
+
+_OUTPUTS = ("text", "json")  # unless a verb's module says otherwise
 
 
 class UsageError(Exception):
@@ -117,10 +121,12 @@ class _VerbParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.verb:
-            importlib.import_module(f"enforcer.cli.{self.verb}").add_arguments(self)
+            module = importlib.import_module(f"enforcer.cli.{self.verb}")
+            module.add_arguments(self)
             self.verb = ""
             for leaf in _leaves(self):
-                _add_common(leaf, argparse.SUPPRESS)
+                outputs = getattr(module, "OUTPUTS", _OUTPUTS)
+                _add_common(leaf, argparse.SUPPRESS, outputs)
         return super().parse_known_args(args, namespace)
 
 
@@ -132,7 +138,11 @@ def _leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     return [parser]
 
 
-def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
+def _add_common(
+    parser: argparse.ArgumentParser,
+    default: object,
+    outputs: tuple[str, ...] = _OUTPUTS,
+) -> None:
     """Accept the global options here, before or after the verb."""
     group = parser.add_argument_group("everywhere")
     for name in ("config", "state", "run"):
@@ -140,6 +150,6 @@ def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
     group.add_argument(
         "-o",
         "--output",
-        choices=("text", "json"),
+        choices=outputs,
         default=default if default is argparse.SUPPRESS else "text",
     )

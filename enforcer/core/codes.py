@@ -87,6 +87,9 @@ class Code(StrEnum):
 
     INTERNAL = "ENF-1901"
 
+    DAEMON_UNREACHABLE = "ENF-2501"
+    DECISION_UNKNOWN = "ENF-2502"
+
 
 # code -> (what it means, what to do). One line each: `explain` wraps them.
 PAGES: dict[Code, tuple[str, str]] = {
@@ -405,5 +408,14 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.INTERNAL: (
         "enforcer made a mistake. The start was refused.",
         "Please report it with the daemon's log.",
+    ),
+    Code.DAEMON_UNREACHABLE: (
+        "enforcerd did not answer the command line on admin.sock, which is root's.",
+        "As root: systemctl status enforcer; systemctl restart enforcer",
+    ),
+    Code.DECISION_UNKNOWN: (
+        "The audit log has no decision of that name: it was rotated away, or made on "
+        "another host, or its last words were lost.",
+        "enforcer log lists what there is; enforcer explain IMAGE judges anew.",
     ),
 }

@@ -6,6 +6,7 @@ used is kept as the error it is, so that it fails only the statements that name 
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 
 from cryptography import x509
@@ -51,6 +52,16 @@ class TrustStore:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustSummary:
+    """How many trust anchors, and the one that ends first: store, subject and end."""
+
+    anchors: int
+    store: str = ""
+    subject: str = ""
+    ends: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrustStores:
     """Every store a policy names, or why it cannot be used."""
 
@@ -86,6 +97,23 @@ class TrustStores:
             if isinstance(store, TrustStore)
             for der in store.certificates
         )
+
+    def summary(self) -> TrustSummary:
+        """Return how many anchors there are and which ends first.
+
+        Stores that cannot be used add nothing.
+        """
+        found = [
+            (parse_certificate(der, what=str(store.name)), store.name)
+            for store in self.stores.values()
+            if isinstance(store, TrustStore)
+            for der in store.certificates
+        ]
+        if not found:
+            return TrustSummary(0)
+        first, name = min(found, key=lambda pair: pair[0].not_valid_after_utc)
+        subject = subject_text(first.subject)
+        return TrustSummary(len(found), str(name), subject, first.not_valid_after_utc)
 
     def describe(self, names: Iterable[StoreName]) -> str:
         """Name stores for people, each with whom it trusts.

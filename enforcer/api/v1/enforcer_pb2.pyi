@@ -127,7 +127,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("version", "mode", "policy_path", "policy_digest", "policy_problem", "notices", "allowed", "denied", "uptime_seconds")
+    __slots__ = ("version", "mode", "policy_path", "policy_digest", "policy_problem", "notices", "allowed", "denied", "uptime_seconds", "pid", "policy_loaded_at", "statements", "signers", "trust", "cache", "engines", "doors", "day", "audit_head")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     POLICY_PATH_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +137,16 @@ class StatusResponse(_message.Message):
     ALLOWED_FIELD_NUMBER: _ClassVar[int]
     DENIED_FIELD_NUMBER: _ClassVar[int]
     UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    POLICY_LOADED_AT_FIELD_NUMBER: _ClassVar[int]
+    STATEMENTS_FIELD_NUMBER: _ClassVar[int]
+    SIGNERS_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    CACHE_FIELD_NUMBER: _ClassVar[int]
+    ENGINES_FIELD_NUMBER: _ClassVar[int]
+    DOORS_FIELD_NUMBER: _ClassVar[int]
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_HEAD_FIELD_NUMBER: _ClassVar[int]
     version: str
     mode: str
     policy_path: str
@@ -146,7 +156,73 @@ class StatusResponse(_message.Message):
     allowed: int
     denied: int
     uptime_seconds: int
-    def __init__(self, version: _Optional[str] = ..., mode: _Optional[str] = ..., policy_path: _Optional[str] = ..., policy_digest: _Optional[str] = ..., policy_problem: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., allowed: _Optional[int] = ..., denied: _Optional[int] = ..., uptime_seconds: _Optional[int] = ...) -> None: ...
+    pid: int
+    policy_loaded_at: int
+    statements: int
+    signers: int
+    trust: Trust
+    cache: CacheSize
+    engines: _containers.RepeatedCompositeFieldContainer[Engine]
+    doors: _containers.RepeatedCompositeFieldContainer[Door]
+    day: Day
+    audit_head: str
+    def __init__(self, version: _Optional[str] = ..., mode: _Optional[str] = ..., policy_path: _Optional[str] = ..., policy_digest: _Optional[str] = ..., policy_problem: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., allowed: _Optional[int] = ..., denied: _Optional[int] = ..., uptime_seconds: _Optional[int] = ..., pid: _Optional[int] = ..., policy_loaded_at: _Optional[int] = ..., statements: _Optional[int] = ..., signers: _Optional[int] = ..., trust: _Optional[_Union[Trust, _Mapping]] = ..., cache: _Optional[_Union[CacheSize, _Mapping]] = ..., engines: _Optional[_Iterable[_Union[Engine, _Mapping]]] = ..., doors: _Optional[_Iterable[_Union[Door, _Mapping]]] = ..., day: _Optional[_Union[Day, _Mapping]] = ..., audit_head: _Optional[str] = ...) -> None: ...
+
+class Trust(_message.Message):
+    __slots__ = ("anchors", "store", "subject", "earliest_end")
+    ANCHORS_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    EARLIEST_END_FIELD_NUMBER: _ClassVar[int]
+    anchors: int
+    store: str
+    subject: str
+    earliest_end: int
+    def __init__(self, anchors: _Optional[int] = ..., store: _Optional[str] = ..., subject: _Optional[str] = ..., earliest_end: _Optional[int] = ...) -> None: ...
+
+class CacheSize(_message.Message):
+    __slots__ = ("signatures", "subjects", "bytes")
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    SUBJECTS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    signatures: int
+    subjects: int
+    bytes: int
+    def __init__(self, signatures: _Optional[int] = ..., subjects: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
+class Engine(_message.Message):
+    __slots__ = ("kind", "socket", "root")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SOCKET_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    socket: str
+    root: str
+    def __init__(self, kind: _Optional[str] = ..., socket: _Optional[str] = ..., root: _Optional[str] = ...) -> None: ...
+
+class Door(_message.Message):
+    __slots__ = ("name", "allowed", "denied", "asked_at")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    ASKED_AT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    allowed: int
+    denied: int
+    asked_at: int
+    def __init__(self, name: _Optional[str] = ..., allowed: _Optional[int] = ..., denied: _Optional[int] = ..., asked_at: _Optional[int] = ...) -> None: ...
+
+class Day(_message.Message):
+    __slots__ = ("allowed", "denied", "p50_us", "p99_us")
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    P50_US_FIELD_NUMBER: _ClassVar[int]
+    P99_US_FIELD_NUMBER: _ClassVar[int]
+    allowed: int
+    denied: int
+    p50_us: int
+    p99_us: int
+    def __init__(self, allowed: _Optional[int] = ..., denied: _Optional[int] = ..., p50_us: _Optional[int] = ..., p99_us: _Optional[int] = ...) -> None: ...
 
 class ReloadRequest(_message.Message):
     __slots__ = ()

@@ -38,6 +38,8 @@ from enforcer.files import (
 from enforcer.ports import CacheError
 from enforcer.sources.cache.index import Index, forget, index_content, index_signature
 
+MAX_COUNTED = 100_000  # files looked at for `size`: a second, on a slow disk
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -47,6 +49,15 @@ class Entry:
     envelope: str
     manifest: str
     media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSize:
+    """How much is cached: signatures, what they are about, and bytes of all files."""
+
+    signatures: int
+    subjects: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,23 @@ class DiskCache:
         """List every cached signature, by subject."""
         for row in self._index.entries():
             yield Entry(*row)
+
+    def size(self) -> CacheSize:
+        """Return how much there is, without reading any of it.
+
+        Raises:
+            CacheError: The index cannot be used.
+        """
+        signatures, subjects = self._index.counts()
+        bytes_, files = 0, 0
+        for folder, _, names in os.walk(self._root):
+            files += len(names)
+            for name in names:
+                with contextlib.suppress(OSError):  # of a writer, gone again
+                    bytes_ += Path(folder, name).lstat().st_size
+            if files > MAX_COUNTED:
+                break
+        return CacheSize(signatures, subjects, bytes_)
 
     # -- writing: one writer at a time ------------------------------------------
 

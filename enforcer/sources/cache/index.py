@@ -66,6 +66,10 @@ _ENTRIES = """
 SELECT subject, envelope, manifest, media_type FROM signatures
 ORDER BY subject, envelope, manifest
 """
+_COUNTS = """
+SELECT CAST(COUNT(DISTINCT envelope) AS TEXT), CAST(COUNT(DISTINCT subject) AS TEXT)
+FROM signatures
+"""
 
 _UNAVAILABLE = {
     sqlite3.SQLITE_CANTOPEN,
@@ -118,6 +122,11 @@ class Index:
     def entries(self) -> list[Row]:
         """Return subject, envelope, manifest and media type of every signature."""
         return self._ask(_ENTRIES)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many signatures there are, and about how many subjects."""
+        ((signatures, subjects),) = self._ask(_COUNTS) or [("0", "0")]
+        return int(signatures), int(subjects)
 
     def digests(self) -> set[Digest]:
         """Return every blob the index expects to be there."""
