@@ -13,6 +13,7 @@ from enforcer.core.rfc3339 import format_rfc3339
 from enforcer.files import make_folder
 from enforcer.settings import Settings
 
+FILE = "admin.jsonl"  # in the log folder
 MAX_REASON = 1000  # characters: a sentence or two, and a ticket
 
 
@@ -22,7 +23,7 @@ def record(settings: Settings, what: str, **members: object) -> None:
     Raises:
         EnforcerError: It could not be written whole.
     """
-    path = settings.log_dir / "admin.jsonl"
+    path = settings.log_dir / FILE
     values = {
         "time": format_rfc3339(HostClock().now()),
         "what": what,

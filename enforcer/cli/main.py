@@ -50,7 +50,9 @@ _VERBS = {
     "policy": "lint, explain, import the host policy; break-glass",
     "floors": "what may only ever deny, and root's reset of it",
     "status": "what the daemon enforces right now",
-    "explain": "what a code means and what to do",
+    "explain": "why an image may start or not, or what a code means",
+    "log": "what was decided, and whether the record of it is whole",
+    "watch": "decisions as they are made",
     "gate": "write the gate for this host",
 }
 
