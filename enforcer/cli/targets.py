@@ -13,6 +13,7 @@ from enforcer.core.subject import ImageName
 from enforcer.settings import Settings
 from enforcer.sources.layout import Layout, open_layout
 
+TRANSPORTS = ("oci-layout", "oci-archive", "docker", "containerd")
 FORMS = (
     "oci-layout:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker:NAME or "
     "containerd:[NAMESPACE/]NAME"
@@ -28,8 +29,7 @@ def open_target(text: str, settings: Settings) -> Iterator[Target]:
         EnforcerError: It is not there, or cannot be read.
     """
     transport, _, rest = text.partition(":")
-    known = ("oci-layout", "oci-archive", "docker", "containerd")
-    if not rest or transport not in known:
+    if not rest or transport not in TRANSPORTS:
         raise UsageError(f'"{clip(text)}" is no target; expected {FORMS}')
     if transport in ("docker", "containerd"):
         from enforcer.cli import engine_targets  # grpc: slow to load

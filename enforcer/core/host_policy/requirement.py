@@ -111,6 +111,23 @@ def both(first: Requirement, second: Requirement) -> Requirement:
     return Requirement(" or ".join(words), least)
 
 
+def lacking(demands: Sequence[Requirement], vouched: Vouched) -> Alternative:
+    """Return the fewest names that, each with a new key, meet all of these; () if met.
+
+    Demands are judged apart, so one new key serves a name in each of them. Of demands
+    with more than MAX_ALTERNATIVES ways together the fewest of each are taken: that
+    suffices, and may be more than is needed.
+    """
+    least: list[Counter[str]] = [Counter()]
+    for demand in demands:
+        ways = [Counter(unmatched(names, vouched)) for names in demand.alternatives]
+        if len(least) * len(ways) > MAX_ALTERNATIVES:
+            ways = [min(ways, key=Counter.total)]
+            least = [min(least, key=Counter.total)]
+        least = [one | two for one in least for two in ways]
+    return tuple(sorted(min(least, key=Counter.total).elements()))
+
+
 def unmatched(names: Alternative, vouched: Vouched) -> Alternative:
     """Return the names that no key is left for, when as many as possible have one."""
     serves: dict[Digest, int] = {}  # key -> place in `names`
@@ -174,6 +191,7 @@ __all__ = [
     "any_of",
     "at_least",
     "both",
+    "lacking",
     "one",
     "unmatched",
 ]

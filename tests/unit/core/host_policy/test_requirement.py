@@ -1,6 +1,10 @@
 """Requirements: distinct keys, whatever the nesting."""
 
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from enforcer.core.digest import Digest
 from enforcer.core.host_policy.requirement import (
@@ -10,6 +14,7 @@ from enforcer.core.host_policy.requirement import (
     any_of,
     at_least,
     both,
+    lacking,
     one,
 )
 
@@ -108,3 +113,43 @@ def test_one_requirement_can_be_at_least_another() -> None:
     assert not all_of([A, A]).is_at_least(all_of([A, B]))
     assert all_of([A, A]).is_at_least(A)
     assert not A.is_at_least(all_of([A, A]))
+
+
+_REQUIREMENTS = st.recursive(
+    st.sampled_from([A, B, C, D]),
+    lambda inner: st.lists(inner, min_size=1, max_size=3).flatmap(
+        lambda parts: st.integers(1, len(parts)).map(lambda n: at_least(n, parts))
+    ),
+    max_leaves=4,
+)
+
+
+@given(
+    st.lists(_REQUIREMENTS, min_size=1, max_size=2),
+    st.lists(st.text("abcd", min_size=1, max_size=3), max_size=3),
+)
+def test_what_lacks_is_the_least_that_meets_all_demands(
+    demands: list[Requirement], vouching: list[str]
+) -> None:
+    """`explain` sends people for signatures: not in vain, nor for too many."""
+
+    def met_with(names: tuple[str, ...]) -> bool:
+        vouched = keys(*vouching, *names)
+        return all(demand.is_met_by(vouched) for demand in demands)
+
+    found = lacking(demands, keys(*vouching))
+
+    assert met_with(found)
+    for fewer in range(len(found)):
+        assert not any(
+            met_with(names)
+            for names in itertools.combinations_with_replacement("abcd", fewer)
+        )
+
+
+def test_what_lacks_of_demands_with_very_many_ways_is_enough_all_the_same() -> None:
+    many = any_of([one(f"n{n}") for n in range(100)])
+
+    found = lacking([many, many, many], {})
+
+    assert found == ("n0",)
