@@ -103,7 +103,8 @@ class Admission:
     ) -> DecisionRecord:
         """Make a denial without writing it down, for when that takes too long."""
         seen = _Seen(shown=_shown(request))
-        return self._draft(request, seen, denial(code, why), time.perf_counter())
+        draft = self._draft(request, seen, denial(code, why), time.perf_counter())
+        return replace(draft, id="")
 
     def _judge(self, request: AdmissionRequest, seen: "_Seen") -> Decision:
         claim = self._claim(request)
@@ -204,7 +205,9 @@ class Admission:
             refused = denial(Code.AUDIT_UNAVAILABLE, failed)
         else:
             return record
-        return replace(record, decision=refused) if decision.allowed else record
+        # Without a name: whoever is refused must not be told to look it up.
+        unknown = replace(record, id="")
+        return replace(unknown, decision=refused) if decision.allowed else unknown
 
     def _draft(
         self,

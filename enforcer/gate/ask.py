@@ -140,8 +140,9 @@ def verify(socket_path: str, *fields: tuple[int, str | bytes]) -> None:
     answer = ttrpc.decode_fields(round_trip(socket_path, call))
     if ttrpc.number(answer, 1) != 1:
         code, message, name = (shown(ttrpc.text(answer, n)) for n in (2, 3, 4))
+        # The name finds this very decision in the audit log; without one, the code.
         raise RefusalError(
-            f"{message} [{code}]; next: enforcer explain {code} (decision {name})",
+            f"{message} [{code}]; next: enforcer explain {name or code}",
             mode=ttrpc.text(answer, 10),
         )
 

@@ -35,8 +35,8 @@ class Answer:
     @property
     def refusal(self) -> str:
         """The sentence for whoever is refused."""
-        next_ = f"; next: enforcer explain {self.code} (decision {self.decision})"
-        return f"enforcer: {self.message} [{self.code}]{next_ if self.decision else ''}"
+        next_ = f"; next: enforcer explain {self.decision}" if self.decision else ""
+        return f"enforcer: {self.message} [{self.code}]{next_}"
 
 
 @dataclass(frozen=True, slots=True)

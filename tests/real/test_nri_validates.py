@@ -92,7 +92,7 @@ def test_an_unsigned_container_is_not_even_created(top: str, node: Node) -> None
 
     assert 'validator "90-enforcer" rejected container adjustment, reason: ' in refused
     assert f"enforcer: {_config(image)} is not signed: no signature about " in refused
-    assert "[ENF-1001]; next: enforcer explain ENF-1001 (decision " in refused
+    assert "[ENF-1001]; next: enforcer explain 0" in refused
     assert why_not == ""
     doors = [
         (r["asked_by"], r["allowed"])

@@ -107,8 +107,7 @@ def test_a_no_is_one_line_with_the_reason(verifier: Verifier) -> None:
 
     assert done.returncode == ask.REFUSED
     assert _reason(done) == (
-        "enforcer: app:1 is not signed [ENF-1001]; "
-        "next: enforcer explain ENF-1001 (decision 06H0)"
+        "enforcer: app:1 is not signed [ENF-1001]; next: enforcer explain 06H0"
     )
 
 

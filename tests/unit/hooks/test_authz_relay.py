@@ -172,8 +172,7 @@ async def test_an_unsigned_image_is_refused_in_enforcerds_words(tmp_path: Path) 
 
     assert answer == {
         "Allow": False,
-        "Msg": "enforcer: evil:1 is not signed [ENF-1001]; "
-        "next: enforcer explain ENF-1001 (decision 06H)",
+        "Msg": "enforcer: evil:1 is not signed [ENF-1001]; next: enforcer explain 06H",
     }
 
 

@@ -169,8 +169,7 @@ def test_it_only_listens_to_a_runtime_that_cannot_ask(
     [
         (
             NO,
-            "enforcer: app:1 is not signed [ENF-1001]; "
-            "next: enforcer explain ENF-1001 (decision 06H0)",
+            "enforcer: app:1 is not signed [ENF-1001]; next: enforcer explain 06H0",
         ),
         (YES, ""),
     ],
