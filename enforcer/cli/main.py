@@ -1,6 +1,7 @@
 """`enforcer`: the words of the command line, and the exit status of each outcome."""
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
@@ -73,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a path may hold what cannot be encoded
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    with contextlib.suppress(OSError):  # only root may, and needs none: `as_owner`
+        os.setgroups([])
     arguments = _parser().parse_args(argv)
     verb = importlib.import_module(f"enforcer.cli.{arguments.verb}")
     try:

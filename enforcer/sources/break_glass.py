@@ -78,8 +78,8 @@ class BreakGlassFolder:
         Raises:
             EnforcerError: It could not be written, or MAX_BROKEN are broken already.
         """
-        make_folder(self._folder)
-        self._folder.chmod(0o700)
+        make_folder(self._folder, mode=0o755)
+        self._folder.chmod(0o755)  # root writes, enforcerd reads, and it is no secret
         require_trusted_folder(self._folder)
         for path in self._folder.glob("*.json"):  # of an earlier boot, or over
             if not tuple(self._read_all([path], self._boot())):
@@ -97,7 +97,7 @@ class BreakGlassFolder:
             "boot": self._boot(),
             "since": int(self._uptime()),
         }
-        write_file(self._path(digest), json.dumps(entry).encode())
+        write_file(self._path(digest), json.dumps(entry).encode(), mode=0o644)
         return BrokenGlass(digest, reason, LIFETIME_SECONDS)
 
     def mend(self, digest: Digest) -> bool:

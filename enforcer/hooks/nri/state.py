@@ -46,8 +46,11 @@ class NriState:
 
 
 def save_state(run_dir: Path, state: NriState) -> None:
-    """Put the state where the daemon looks, or raise FileError."""
-    write_file(run_dir / FILE, json.dumps(asdict(state)).encode())
+    """Put the state where the daemon looks, or raise FileError.
+
+    It is root's, as the folder is; the daemon is somebody else and reads it.
+    """
+    write_file(run_dir / FILE, json.dumps(asdict(state)).encode(), mode=0o644)
 
 
 def load_notice(run_dir: Path, now: float) -> tuple[str, ...]:

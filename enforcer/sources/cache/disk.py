@@ -30,6 +30,8 @@ from enforcer.core.verify import StoredSignature
 from enforcer.files import (
     FileError,
     FileMissingError,
+    as_caller,
+    as_owner,
     locked,
     make_folder,
     read_file,
@@ -157,7 +159,7 @@ class DiskCache:
         """
         count, refused = 0, []
         with self._writing(), self._index.changing() as index:
-            for item in items:
+            for item in _drawn(items):
                 if isinstance(item, Refused):
                     refused.append(item)
                     continue
@@ -297,6 +299,7 @@ class DiskCache:
     def _writing(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             with _translated():
+                stack.enter_context(as_owner(self._root))
                 make_folder(self._root)
                 stack.enter_context(locked(self._root / "lock", wait=True))
                 if not os.path.lexists(self._root / "blobs"):
@@ -307,6 +310,17 @@ class DiskCache:
                     with contextlib.suppress(OSError):
                         leftover.unlink()
             yield
+
+
+def _drawn(items: Iterable[Collected]) -> Iterator[Collected]:
+    """Take what is to be stored as whoever may read it, not as the cache's owner."""
+    rest = iter(items)
+    while True:
+        with as_caller():
+            item = next(rest, None)
+        if item is None:
+            return
+        yield item
 
 
 @contextlib.contextmanager

@@ -22,7 +22,13 @@ from enforcer.core.evidence import (
     Revocation,
     Slot,
 )
-from enforcer.files import FileMissingError, make_folder, read_file, write_file
+from enforcer.files import (
+    FileMissingError,
+    as_owner,
+    make_folder,
+    read_file,
+    write_file,
+)
 
 BUSY_SECONDS = 1.0  # how long a reader waits for SQLite
 MAX_NAME_BYTES = 64
@@ -115,7 +121,6 @@ class Floors:
             FloorsError: It cannot be written, or an earlier memory was lost.
         """
         self._is_there()
-        make_folder(self._path.parent)
         with self._open(writable=True) as database:
             self._require_same(database)
             known = _read(database, list(memory.floors), list(memory.revoked))
@@ -130,7 +135,6 @@ class Floors:
         Raises:
             FloorsError: It cannot be written.
         """
-        make_folder(self._path.parent)
         with self._open(writable=True) as database:
             for table in ("identity", "evidence_floors", "revocations"):
                 database.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
@@ -160,8 +164,9 @@ class Floors:
 
     def _write_note(self, name: str) -> None:
         if self._noted() != name:
-            make_folder(self._note.parent)
-            write_file(self._note, name.encode("ascii"))
+            with as_owner(self._note.parent):
+                make_folder(self._note.parent)
+                write_file(self._note, name.encode("ascii"))
 
     def _lost(self, what: str) -> FloorsError:
         return FloorsError(
@@ -171,10 +176,17 @@ class Floors:
 
     @contextlib.contextmanager
     def _open(self, *, writable: bool) -> Iterator[sqlite3.Connection]:
+        """Open it as its owner: a journal found beside it may name files to delete."""
         try:
-            with contextlib.closing(
-                sqlite3.connect(self._path, timeout=BUSY_SECONDS)
-            ) as database:
+            with contextlib.ExitStack() as stack:
+                stack.enter_context(as_owner(self._path.parent))
+                if writable:
+                    make_folder(self._path.parent)
+                database = stack.enter_context(
+                    contextlib.closing(
+                        sqlite3.connect(self._path, timeout=BUSY_SECONDS)
+                    )
+                )
                 database.execute("PRAGMA trusted_schema = OFF")
                 if writable:
                     database.execute("PRAGMA synchronous = FULL")

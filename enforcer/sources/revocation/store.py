@@ -6,6 +6,7 @@ and every byte is hashed again when it is read, and judged by its issuer's signa
 The index can be thrown away: what is lost then denies until it is fetched again.
 """
 
+import contextlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -23,7 +24,7 @@ from enforcer.core.revocation_places import Place, learn, places
 from enforcer.core.revocation_signed import EvidenceError
 from enforcer.core.rfc3339 import format_rfc3339, parse_rfc3339
 from enforcer.core.strictjson import parse_json, require_object, require_text
-from enforcer.files import locked, make_folder, read_file, write_file
+from enforcer.files import as_owner, locked, make_folder, read_file, write_file
 from enforcer.sources.revocation.floors import Floors
 from enforcer.sources.revocation.notation_crls import NotationCrls
 
@@ -88,9 +89,11 @@ class EvidenceStore:
         Raises:
             EnforcerError: It cannot be written, or what was seen before was lost.
         """
-        make_folder(self._blobs)
-        make_folder(self._index)
-        with locked(self._folder / "lock", wait=True):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(as_owner(self._folder))
+            make_folder(self._blobs)
+            make_folder(self._index)
+            stack.enter_context(locked(self._folder / "lock", wait=True))
             held = self.load(chains, at)
             if held.memory.problem:
                 raise EvidenceError(held.memory.problem)

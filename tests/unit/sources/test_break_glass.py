@@ -91,9 +91,9 @@ def test_what_root_broke_counts_for_that_digest_alone(machine: Machine) -> None:
     assert machine.glass.broken_for(set()) is None
 
 
-def test_nobody_else_can_read_or_write_it(broken: Machine) -> None:
-    assert broken.folder.stat().st_mode & 0o7777 == 0o700
-    assert broken.file.stat().st_mode & 0o7777 == 0o600
+def test_nobody_else_can_write_it_and_the_daemon_can_read_it(broken: Machine) -> None:
+    assert broken.folder.stat().st_mode & 0o7777 == 0o755
+    assert broken.file.stat().st_mode & 0o7777 == 0o644
     assert [path.name for path in broken.folder.iterdir()] == [broken.file.name]
 
 
@@ -103,7 +103,7 @@ def test_a_folder_that_was_too_open_is_closed_first(machine: Machine) -> None:
 
     machine.glass.break_for(DIGEST, "x")
 
-    assert machine.folder.stat().st_mode & 0o7777 == 0o700
+    assert machine.folder.stat().st_mode & 0o7777 == 0o755
     assert machine.grants
 
 
