@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from enforcer.admission import Admission
 from enforcer.audit.clock import HostClock
-from enforcer.ports import AuditLog, PolicyInForce
+from enforcer.ports import AuditLog, Engines, PolicyInForce
 from enforcer.settings import Settings
 from enforcer.sources.break_glass import BreakGlassFolder
 from enforcer.sources.cache import DiskCache
@@ -19,8 +19,12 @@ from enforcer.sources.trust import (
 )
 from enforcer.weigher import HostRules
 
+RESOLVER_SOCKET = "resolver.sock"  # in the run folder
+REFUSAL_SECONDS = 0.5  # of the deadline, to say and record what was not found out
+
 if TYPE_CHECKING:
     from enforcer.sources.engines import HostEngines
+    from enforcer.sources.resolver import ResolverClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,25 @@ def engines(settings: Settings) -> "HostEngines":
     return HostEngines([(e.kind, e.socket, e.root, e.state) for e in settings.engines])
 
 
-def admission(host: Host, settings: Settings, audit: AuditLog) -> Admission:
+def resolver(settings: Settings) -> "ResolverClient":
+    """Build what asks enforcer-resolver about the engines that enforcer.yaml lists.
+
+    Imported here: protobuf takes its time, too.
+    """
+    from enforcer.sources.resolver import ResolverClient
+
+    path = settings.run_dir / RESOLVER_SOCKET
+    seconds = settings.deadline_seconds - REFUSAL_SECONDS
+    return ResolverClient(path, seconds=seconds)
+
+
+def admission(
+    host: Host, settings: Settings, asked: Engines, audit: AuditLog
+) -> Admission:
     """Build the story over a host's sources."""
     return Admission(
         rules=host_rules(settings),
-        engines=engines(settings),
+        engines=asked,
         cache=host.cache,
         policy=host.policy,
         audit=audit,

@@ -35,10 +35,12 @@ from enforcer.api.status import HostStatus
 from enforcer.assembly import (
     admission,
     assemble,
+    engines,
     host_rules,
     laxities,
     load_policy,
     policy_places,
+    resolver,
 )
 from enforcer.audit.clock import HostClock
 from enforcer.audit.log import FileAuditLog
@@ -47,7 +49,7 @@ from enforcer.core.host_policy import HostPolicy
 from enforcer.core.policy import PolicyInvalidError
 from enforcer.files import locked, make_folder
 from enforcer.hooks.nri.state import load_notice
-from enforcer.ports import PolicyInForce
+from enforcer.ports import Engines, PolicyInForce
 from enforcer.settings import Settings, load_settings
 from enforcer.sources.trust import Fingerprint, fingerprint
 
@@ -63,17 +65,24 @@ log = structlog.get_logger("enforcerd")
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status (design section 7)."""
     parser = option_parser("enforcerd", __doc__)
+    parser.add_argument(
+        "--in-process",
+        action="store_true",
+        help="read the engines here, as root, instead of asking enforcer-resolver",
+    )
     arguments = parser.parse_args(argv)
     set_up_log()
     folders = (arguments.config_dir, arguments.state_dir, arguments.run_dir)
     try:
         settings = load_settings(*folders)
         make_folder(settings.run_dir, mode=0o755)
-        with locked(settings.run_dir / "daemon.lock", wait=False) as held:
+        lock = inner_folder(settings.run_dir) / "daemon.lock"
+        with locked(lock, wait=False) as held:
             if not held:
                 log.error("another enforcerd serves here", run_dir=str(folders[2]))
                 return 3
-            daemon = Daemon(settings, lambda: load_settings(*folders))
+            asked = engines if arguments.in_process else resolver
+            daemon = Daemon(settings, lambda: load_settings(*folders), asked(settings))
             asyncio.run(daemon.serve())
     except EnforcerError as error:
         log.error("cannot start", code=str(error.code), reason=str(error))
@@ -87,12 +96,14 @@ def main(argv: list[str] | None = None) -> int:
 class Daemon:
     """One running enforcerd."""
 
-    def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
+    def __init__(
+        self, settings: Settings, reread: Callable[[], Settings], asked: Engines
+    ) -> None:
         self._settings = settings
         self._reread = reread
         self._host = assemble(settings)
         self._audit = FileAuditLog(settings.audit_dir)
-        self._admission = admission(self._host, settings, self._audit)
+        self._admission = admission(self._host, settings, asked, self._audit)
         self._judge = Judge(self._admission, deadline_seconds=settings.deadline_seconds)
         self._problem = ""
         self._loaded_at: datetime | None = None
@@ -263,7 +274,6 @@ class Daemon:
                 mode=mode,
                 group=GROUP if mode == 0o660 else None,
             )
-            listener.setblocking(False)  # noqa: FBT003 - its only form
             doors.append(Door(listener, handler, owner_only=mode == 0o600))
         return doors
 

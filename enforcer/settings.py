@@ -109,7 +109,7 @@ class Settings:
 
     @property
     def audit_dir(self) -> Path:
-        """Where decisions are recorded: enforcerd's, while `log_dir` is root's."""
+        """Where enforcerd alone writes; the folder it is in is root's."""
         return self.log_dir / "audit"
 
     @property

@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from enforcer.files import make_folder, require_trusted_folder
 MAX_CONNECTIONS = 256  # on one socket
 MAX_PER_UID = 64  # of those, for one user that is not root
 FIRST_BYTE_SECONDS = 5.0  # a client that never speaks does not keep its place
+ACCEPT_AGAIN_SECONDS = 0.05  # after a failure that may last
 CHUNK_BYTES = 64 * 1024
 BACKLOG = 128
 
@@ -44,28 +45,57 @@ class Door:
     """One listening socket that lets in known peers, so many at a time."""
 
     def __init__(
-        self, listener: socket.socket, handler: Handler, *, owner_only: bool
+        self,
+        listener: socket.socket,
+        handler: Handler,
+        *,
+        owner_only: bool,
+        also: Collection[int] = (),
     ) -> None:
+        """Take a socket that listens already; `also` are uids besides the owner's."""
         self._listener = listener
         self._handler = handler
         self._owner_only = owner_only
+        self._also = frozenset(also)
         self._open: Counter[int] = Counter()
-        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to accept."""
-        self._server = await asyncio.start_unix_server(
-            self._accept, sock=self._listener, limit=CHUNK_BYTES
-        )
+        self._listener.setblocking(False)  # noqa: FBT003 - its only form
+        self._accepting = asyncio.create_task(self._accept_all())
 
     def stop(self) -> None:
         """Accept no more. The socket's path stays: systemd's, or the next daemon's."""
-        if self._server:
-            self._server.close()
+        if self._accepting:
+            self._accepting.cancel()
 
-    async def _accept(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _accept_all(self) -> None:
+        """Accept, without listen(2): that would make us, who are not root, the peer.
+
+        A caller's SO_PEERCRED is whoever called it last, and asyncio's own servers do.
+        """
+        loop = asyncio.get_running_loop()
+        with self._listener:
+            while True:
+                try:
+                    connection, _ = await loop.sock_accept(self._listener)
+                except OSError:  # no descriptors, or whoever called is gone
+                    await asyncio.sleep(ACCEPT_AGAIN_SECONDS)
+                    continue
+                task = asyncio.create_task(self._serve(connection))
+                self._serving.add(task)
+                task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        try:
+            reader, writer = await asyncio.open_unix_connection(
+                sock=connection, limit=CHUNK_BYTES
+            )
+        except OSError:
+            connection.close()
+            return
         peer = _peer(writer)
         try:
             if self._may_enter(peer):
@@ -83,7 +113,7 @@ class Door:
 
     def _may_enter(self, peer: Peer) -> bool:
         owner = peer.uid in (0, os.geteuid())
-        if self._owner_only and not owner:
+        if self._owner_only and not owner and peer.uid not in self._also:
             return False
         if self._open.total() >= MAX_CONNECTIONS:
             return False

@@ -45,6 +45,10 @@ class Code(StrEnum):
     INPUT_MALFORMED = "ENF-1110"
     BUILD_ALLOWED = "ENF-1111"
     MOUNT_UNKNOWN = "ENF-1112"
+    RESOLVER_UNREACHABLE = "ENF-1113"
+    RESOLVER_SILENT = "ENF-1114"
+    RESOLVER_GARBLED = "ENF-1115"
+    RESOLVER_UNTRUSTED = "ENF-1116"
 
     POLICY_MISSING = "ENF-1201"
     POLICY_INVALID = "ENF-1202"
@@ -256,6 +260,27 @@ PAGES: dict[Code, tuple[str, str]] = {
         "image of that engine has exactly those; or its source cannot be looked at.",
         "Mount an image by its name (`--mount type=image`), so that its signature "
         "counts, or a folder outside the store.",
+    ),
+    Code.RESOLVER_UNREACHABLE: (
+        "enforcerd could not reach enforcer-resolver, which alone may read what the "
+        "engines keep; without it nothing is known about a container.",
+        "systemctl status enforcer-resolver; systemctl restart enforcer-resolver. On a "
+        "host without systemd start it too, or enforcerd with --in-process.",
+    ),
+    Code.RESOLVER_SILENT: (
+        "enforcer-resolver did not say in time what would run: the engine, the disk or "
+        "the host is slow, or it hangs.",
+        "Look at the host's load; systemctl restart enforcer-resolver",
+    ),
+    Code.RESOLVER_GARBLED: (
+        "What enforcer-resolver said made no sense, or was more than is taken from it.",
+        "systemctl restart enforcer-resolver enforcer; check that both are one "
+        "version.",
+    ),
+    Code.RESOLVER_UNTRUSTED: (
+        "What listens on enforcer-resolver's socket is not run by root.",
+        "Find out who made that socket; then systemctl restart "
+        "enforcer-resolver.socket",
     ),
     Code.POLICY_MISSING: (
         "This host has no policy, so nothing is trusted.",

@@ -203,7 +203,11 @@ def _connect(path: str, end: float) -> socket:
 
 
 def require_root(connection: socket, path: str) -> None:
-    """Return if root serves there, or whoever runs this; or raise RefusalError."""
+    """Return if root serves there, or whoever runs this; or raise RefusalError.
+
+    Who called listen(2) is the peer, not who answers: systemd, or the daemon where that
+    is root itself. enforcerd as its own user passes only on a socket of systemd's.
+    """
     peer = connection.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
     uid = int.from_bytes(peer[4:8], sys.byteorder)
     if uid not in (0, os.geteuid()):

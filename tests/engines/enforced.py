@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,12 @@ from tests.engines.containerd import Containerd
 from tests.engines.dockerd import Dockerd
 from tests.engines.notation import Notation, Signer, statement
 from tests.engines.path import REAL_RUNC
-from tests.engines.process import Daemon, run, wait_until
+from tests.engines.process import run, wait_until
+from tests.engines.service import Service
 
 SYSTEM_PYTHON = Path("/usr/bin/python3")
+# Whom enforcerd runs as: nobody this machine knows. Without root it is whoever tests.
+USER = 64999 if os.geteuid() == 0 else os.geteuid()
 POLICY_SECONDS = 10  # a change is in force within one; the machine may be busy
 
 
@@ -42,8 +44,8 @@ class EnforcedHost:
         self.state = self.home / "var"
         self.run = self.home / "run"
         self.gate = self.home / "gate"
-        for folder in (self.config, self.state, self.gate):
-            folder.mkdir()
+        for folder in (self.config, self.state, self.gate, self.run):
+            folder.mkdir(mode=0o755)
         self.notation = Notation(self.home / "notation")
         self.acme: Signer = self.notation.add_signer("acme")
         self.stranger: Signer = self.notation.add_signer("stranger")
@@ -56,11 +58,23 @@ class EnforcedHost:
         }
         self.write_gate()
         self.configure()
-        self._daemon = Daemon(
-            [sys.executable, "-m", "enforcer.daemon", *self.folders],
-            {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
-            self.home / "enforcerd.log",
+        self._give_folders()
+        self._daemon = Service(
+            "enforcer.daemon", self.folders, self.home / "enforcerd.log", user=USER
         )
+        self._resolver = Service(
+            "enforcer.resolver", self.folders, self.home / "resolver.log"
+        )
+
+    def _give_folders(self) -> None:
+        """Give enforcerd's user what tmpfiles.d and its unit give it, no more."""
+        self.home.chmod(0o711)
+        log = self.state / "log"
+        log.mkdir(mode=0o755)
+        for folder in (self.state, self.audit_log.parent, self.run / "inner"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            os.chown(folder, USER, USER)
+        self.state.chmod(0o711)  # root's own log is in it, which others may read
 
     def write_gate(self) -> None:
         """Put the gate in place, as the only `runc` of its folder."""
@@ -95,7 +109,7 @@ class EnforcedHost:
         text = policy if isinstance(policy, str) else json.dumps(policy, indent=2)
         path = self.config / "policy.d" / name
         path.parent.mkdir(exist_ok=True)
-        write_file(path, text.encode())
+        write_file(path, text.encode(), mode=0o644)
         return path
 
     def trust(self, store: str, *signers: Signer) -> None:
@@ -140,14 +154,23 @@ class EnforcedHost:
         """The daemon's process id."""
         return self._daemon.pid
 
+    @property
+    def resolver(self) -> Service:
+        """The process that reads the engines."""
+        return self._resolver
+
     def start(self) -> Self:
-        """Start the daemon and wait until its sockets answer."""
-        self._daemon.start(self._is_ready)
+        """Start both processes and wait until their sockets answer."""
+        if not self._resolver.is_running:
+            self._resolver.serve({self.run / "resolver.sock": (0o600, USER)})
+        modes = {"ask.sock": 0o600, "enforcer.sock": 0o660, "admin.sock": 0o600}
+        self._daemon.serve({self.run / name: (modes[name], 0) for name in modes})
         return self
 
     def stop(self) -> None:
-        """Stop the daemon as a service manager would."""
+        """Stop both as a service manager would."""
         self._daemon.stop()
+        self._resolver.stop()
 
     def kill(self) -> None:
         """Kill the daemon, as a crash would."""
@@ -175,10 +198,14 @@ class EnforcedHost:
 
     def decisions(self) -> list[dict[str, Any]]:
         """Return the audit log."""
-        path = self.state / "log" / "audit" / "audit.jsonl"
-        if not path.exists():
+        if not self.audit_log.exists():
             return []
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in self.audit_log.read_text().splitlines()]
+
+    @property
+    def audit_log(self) -> Path:
+        """The audit log's file."""
+        return self.state / "log" / "audit" / "audit.jsonl"
 
     def __enter__(self) -> Self:
         return self
@@ -196,14 +223,6 @@ class EnforcedHost:
         """The options that give this host's folders to a program of ours."""
         named = {"config": self.config, "state": self.state, "run": self.run}
         return [word for n, p in named.items() for word in (f"--{n}-dir", str(p))]
-
-    def _is_ready(self) -> bool:
-        for name in ("ask.sock", "enforcer.sock", "admin.sock"):
-            with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
-                if client.connect_ex(os.fspath(self.run / name)) == 0:
-                    continue
-            return False
-        return True
 
 
 def _engine_settings(engine: Containerd | Dockerd) -> list[dict[str, str]]:

@@ -64,8 +64,13 @@ class Daemon:
         """Whether it was started and has not ended by itself."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, is_ready: Callable[[], bool]) -> None:
-        """Start it and wait until it is ready; on failure the error has its log."""
+    def start(
+        self, is_ready: Callable[[], bool], *, handles: Sequence[int] = ()
+    ) -> None:
+        """Start it and wait until it is ready; on failure the error has its log.
+
+        `handles` are descriptors it is given, under the same numbers.
+        """
         if self.is_running:
             raise EngineError(f"{self._command[0]} is running already")
         with self.log.open("ab") as log:
@@ -77,6 +82,7 @@ class Daemon:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=handles,
             )
         try:
             wait_until(

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.engines.enforced import USER
 from tests.engines.process import wait_until
 from tests.real.door import ask_image
 from tests.real.stage import Stage
@@ -117,13 +118,18 @@ def disk_full(stage: Stage) -> Iterator[None]:
 @contextlib.contextmanager
 def no_descriptors(stage: Stage) -> Iterator[None]:
     """The daemon can open nothing more: no file, and no connection."""
-    pid = stage.host.pid
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # it has what we have
+    _limit_descriptors(stage, 3)
     try:
         yield
     finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        _limit_descriptors(stage, soft)
+
+
+def _limit_descriptors(stage: Stage, most: int) -> None:
+    """Set the daemon's own limit, as its own user: root alone may not, everywhere."""
+    words = ("prlimit", f"--pid={stage.host.pid}", f"--nofile={most}:")
+    subprocess.run(words, check=True, user=USER)
 
 
 @contextlib.contextmanager
@@ -182,7 +188,7 @@ def is_asking(stage: Stage) -> bool:
 
 def _fill_last_block(stage: Stage) -> None:
     """Have denials recorded until not even a short one finds room in the audit log."""
-    log = stage.host.state / "log" / "audit" / "audit.jsonl"
+    log = stage.host.audit_log
     for _ in range(4096 // 256):
         before = log.stat().st_size
         ask_image(stage, "nothing:1")
@@ -196,16 +202,22 @@ def _on_small_disk(folder: Path) -> Iterator[None]:
     """Put a folder with all that is in it on a file system with little room."""
     aside = folder.with_name(f"{folder.name}-aside")
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    options = f"size={2 * used + 2**20},mode=0700"
-    shutil.copytree(folder, aside)
+    options = f"size={2 * used + 2**20},mode=0711,uid={USER},gid={USER}"
+    _copy(folder, aside)
     words = ("mount", "-t", "tmpfs", "-o", options, "enforcer-test", str(folder))
     subprocess.run(words, check=True)
     try:
-        shutil.copytree(aside, folder, dirs_exist_ok=True)
+        _copy(aside, folder)
         yield
         shutil.rmtree(aside)
-        shutil.copytree(folder, aside)
+        _copy(folder, aside)
     finally:
         subprocess.run(("umount", str(folder)), check=True)
-        shutil.copytree(aside, folder, dirs_exist_ok=True)
+        _copy(aside, folder)
         shutil.rmtree(aside)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder with all that is in it, and whose it is."""
+    words = ("cp", "--archive", "--no-target-directory", str(source), str(target))
+    subprocess.run(words, check=True)

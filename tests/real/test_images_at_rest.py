@@ -406,7 +406,7 @@ def test_a_hostile_name_is_a_denial_on_record(name: str, stage: Stage) -> None:
     assert answer.message.isascii()
     assert answer.message.isprintable()
     assert answer.id in {record["id"] for record in stage.host.decisions()}
-    log = (stage.host.state / "log/audit/audit.jsonl").read_bytes()
+    log = stage.host.audit_log.read_bytes()
     assert set(log) <= {0x0A, *range(0x20, 0x7F)}
 
 

@@ -155,7 +155,7 @@ def test_a_hostile_name_is_a_denial_with_a_code_over_grpc(
     assert (answer.allowed, answer.code) == (False, "ENF-1109")
     assert answer.message.isascii()
     assert answer.message.isprintable()
-    log = (stage.host.state / "log/audit/audit.jsonl").read_bytes()
+    log = stage.host.audit_log.read_bytes()
     assert set(log) <= {0x0A, *range(0x20, 0x7F)}
 
 

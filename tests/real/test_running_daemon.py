@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from enforcer import ttrpc
+from tests.engines.enforced import USER
 from tests.engines.notation import statement
 from tests.engines.process import wait_until
 from tests.real.stage import Stage, containerd_stage, said
@@ -207,7 +208,7 @@ def test_a_second_daemon_for_the_same_sockets_does_not_start(stage: Stage) -> No
 
     second = subprocess.run(
         [sys.executable, "-m", "enforcer.daemon", *folders],
-        capture_output=True, text=True, timeout=20, check=False,
+        capture_output=True, text=True, timeout=20, check=False, user=USER,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     done = stage.run(image)
@@ -221,7 +222,7 @@ def test_what_cannot_be_recorded_is_not_allowed(stage: Stage) -> None:
     """A log that an attacker could fill or break would be worth nothing."""
     image = stage.image("hello")
     stage.sign(image)
-    log = stage.host.state / "log" / "audit" / "audit.jsonl"
+    log = stage.host.audit_log
     aside = log.rename(log.with_name("aside"))
 
     log.mkdir()

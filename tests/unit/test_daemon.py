@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
+from enforcer.assembly import resolver
 from enforcer.core.errors import EnforcerError
 from enforcer.daemon import Daemon
 from enforcer.settings import Settings, load_settings
@@ -304,7 +305,7 @@ def test_a_policy_that_changes_while_it_is_read_is_not_put_in_force(
             policy.write_text(text)
         return load_settings(*folders)
 
-    daemon = Daemon(reread(), reread)
+    daemon = Daemon(reread(), reread, resolver(load_settings(*folders)))
     with contextlib.closing(daemon._judge):
         before = daemon.reload()
         edits.append(LAX)

@@ -98,7 +98,6 @@ async def _open(settings: Settings, server: grpc.aio.Server) -> Door:
     listener = inherited_sockets().get(SOCKET) or bind_socket(
         settings.run_dir / SOCKET, mode=0o600
     )
-    listener.setblocking(False)  # noqa: FBT003 - its only form
     door = Door(listener, splice_to(path), owner_only=True)
     await door.start()
     return door

@@ -3,7 +3,7 @@
 import pytest
 
 from enforcer.admission import Admission
-from enforcer.assembly import admission, assemble, load_policy
+from enforcer.assembly import admission, assemble, engines, load_policy
 from enforcer.audit.log import FileAuditLog
 from enforcer.core.record import DecisionRecord
 from enforcer.ports import AdmissionRequest
@@ -30,7 +30,9 @@ def story(host: Host) -> Admission:
     settings = load_settings(*(host.root / n for n in ("config", "state", "run")))
     assembled = assemble(settings)
     assembled.policy.reload(lambda: load_policy(settings))
-    return admission(assembled, settings, FileAuditLog(settings.audit_dir))
+    return admission(
+        assembled, settings, engines(settings), FileAuditLog(settings.audit_dir)
+    )
 
 
 def ask(host: Host) -> DecisionRecord:

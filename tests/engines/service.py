@@ -1,0 +1,52 @@
+"""One of our programs as a service: sockets made for it, and a user of its own."""
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from enforcer.api.sockets import bind_socket
+from tests.engines.process import Daemon
+
+Sockets = Mapping[Path, tuple[int, int]]  # to mode and owner
+
+
+class Service(Daemon):
+    """Keeps one of our processes as its units say: `tests.service` is the launcher.
+
+    Unlike systemd's, its sockets end with it: what asks while it is away is refused at
+    once, and a test need not wait for that.
+    """
+
+    def __init__(
+        self, module: str, options: Sequence[str], log: Path, *, user: int = 0
+    ) -> None:
+        self._program = [sys.executable, "-m", module, *options]
+        self._user = user
+        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
+        super().__init__(self._program, environment, log)
+
+    def serve(self, sockets: Sockets) -> None:
+        """Start it with sockets at these paths, and wait until it says it serves."""
+        before = len(self.log.read_bytes()) if self.log.exists() else 0
+        with contextlib.ExitStack() as stack:
+            made = {
+                path.name: stack.enter_context(_socket(path, *how)).fileno()
+                for path, how in sockets.items()
+            }
+            words = [f"--socket={name}={handle}" for name, handle in made.items()]
+            launcher = [sys.executable, "-m", "tests.service", *words]
+            self._command = [*launcher, f"--user={self._user}", "--", *self._program]
+            self.start(
+                lambda: b'"serving"' in self.log.read_bytes()[before:],
+                handles=list(made.values()),
+            )
+
+
+@contextlib.contextmanager
+def _socket(path: Path, mode: int, owner: int) -> Iterator[socket.socket]:
+    with bind_socket(path, mode=mode) as listener:
+        os.chown(path, owner, owner)
+        yield listener
