@@ -151,14 +151,16 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def inner_folder(run_dir: Path) -> Path:
+def inner_folder(run_dir: Path, name: str = "inner") -> Path:
     """Return a folder that nobody else can enter, for grpcio's own sockets.
+
+    `run_dir` is root's; where we are not, somebody else has made the folder for us.
 
     Raises:
         EnforcerError: Somebody else could put theirs there, or in place of ours.
     """
     require_trusted_folder(run_dir)
-    inner = run_dir / "inner"
+    inner = run_dir / name
     make_folder(inner)
     require_trusted_folder(inner)
     inner.chmod(0o700)

@@ -31,7 +31,7 @@ def record(settings: Settings, what: str, **members: object) -> None:
         **members,
     }
     line = json.dumps(values, ensure_ascii=True).encode() + b"\n"
-    make_folder(path.parent)
+    make_folder(path.parent, mode=0o755)  # the audit log is below, enforcerd's own
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         # A pipe without a reader is an error, and does not hold us up.

@@ -91,7 +91,7 @@ async def _serve(settings: Settings, engine: EngineSettings) -> None:
 
 async def _open(settings: Settings, server: grpc.aio.Server) -> Door:
     """Serve on cri.sock, to root and ourselves alone."""
-    path = inner_folder(settings.run_dir) / "cri"
+    path = inner_folder(settings.run_dir, "cri-inner") / "cri"
     path.unlink(missing_ok=True)
     server.add_insecure_port(f"unix:{path}")
     await server.start()
