@@ -5,7 +5,6 @@ links followed only where a caller says so.
 """
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -21,7 +20,6 @@ from enforcer.core.errors import EnforcerError, TooLargeError
 LOCK_SECONDS = 30.0  # another writer imports for some seconds, a stopped one for ever
 LOCK_POLL_SECONDS = 0.02
 
-_LIBC = ctypes.CDLL(None)
 _UNCHANGED = -1  # what setfsuid(2) takes for a question
 
 
@@ -257,19 +255,22 @@ def _acting(who: tuple[int, int]) -> Iterator[None]:
 
     The kernel takes root's rights over files away with it, and gives them back.
     """
+    import ctypes  # here: few need it, and it takes milliseconds to load
+
+    libc = ctypes.CDLL(None)
     uid, gid = who
-    before = _LIBC.setfsuid(_UNCHANGED), _LIBC.setfsgid(_UNCHANGED)
+    before = libc.setfsuid(_UNCHANGED), libc.setfsgid(_UNCHANGED)
     try:
-        _LIBC.setfsgid(gid)
-        _LIBC.setfsuid(uid)
-        if (_LIBC.setfsuid(_UNCHANGED), _LIBC.setfsgid(_UNCHANGED)) != who:
+        libc.setfsgid(gid)
+        libc.setfsuid(uid)
+        if (libc.setfsuid(_UNCHANGED), libc.setfsgid(_UNCHANGED)) != who:
             raise FileError(
                 f"cannot act as uid {uid}", remedy="Run it as root, or as that user."
             )
         yield
     finally:
-        _LIBC.setfsuid(before[0])
-        _LIBC.setfsgid(before[1])
+        libc.setfsuid(before[0])
+        libc.setfsgid(before[1])
 
 
 def _require_own(

@@ -59,11 +59,21 @@ class EnforcedHost:
         self.write_gate()
         self.configure()
         self._give_folders()
+        inner, logs = self.run / "inner", self.audit_log.parent
         self._daemon = Service(
-            "enforcer.daemon", self.folders, self.home / "enforcerd.log", user=USER
+            "enforcer.service",
+            "enforcer.daemon",
+            self.folders,
+            self.home / "enforcerd.log",
+            user=USER,
+            writable=(self.state, logs, inner),
         )
         self._resolver = Service(
-            "enforcer.resolver", self.folders, self.home / "resolver.log"
+            "enforcer-resolver.service",
+            "enforcer.resolver",
+            self.folders,
+            self.home / "resolver.log",
+            writable=(self.run,),
         )
 
     def _give_folders(self) -> None:
@@ -159,13 +169,21 @@ class EnforcedHost:
         """The process that reads the engines."""
         return self._resolver
 
-    def start(self) -> Self:
-        """Start both processes and wait until their sockets answer."""
+    def start(self, *, before: Sequence[str] = ()) -> Self:
+        """Start both processes and wait until they serve.
+
+        `before` is a program that starts the daemon for us.
+        """
         if not self._resolver.is_running:
-            self._resolver.serve({self.run / "resolver.sock": (0o600, USER)})
+            self.start_resolver()
         modes = {"ask.sock": 0o600, "enforcer.sock": 0o660, "admin.sock": 0o600}
-        self._daemon.serve({self.run / name: (modes[name], 0) for name in modes})
+        sockets = {self.run / name: (modes[name], 0) for name in modes}
+        self._daemon.serve(sockets, before=before)
         return self
+
+    def start_resolver(self) -> None:
+        """Start what reads the engines; enforcerd alone may ask it."""
+        self._resolver.serve({self.run / "resolver.sock": (0o600, USER)})
 
     def stop(self) -> None:
         """Stop both as a service manager would."""

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import enforcer.host
 from enforcer.api.sockets import bind_socket
 from tests.engines.process import Daemon
 
+UNITS = Path(enforcer.host.__file__).parent / "systemd"
 Sockets = Mapping[Path, tuple[int, int]]  # to mode and owner
 
 
@@ -21,26 +23,36 @@ class Service(Daemon):
     """
 
     def __init__(
-        self, module: str, options: Sequence[str], log: Path, *, user: int = 0
+        self,
+        unit: str,
+        module: str,
+        options: Sequence[str],
+        log: Path,
+        *,
+        user: int = 0,
+        writable: Sequence[Path] = (),
     ) -> None:
-        self._program = [sys.executable, "-m", module, *options]
-        self._user = user
+        """Run a module as `unit` says; `writable` are the folders that gives it."""
+        program = [sys.executable, "-m", module, *options]
+        folders = [f"--writable={folder}" for folder in writable]
+        words = [f"--unit={UNITS / unit}", f"--user={user}", *folders]
+        self._launcher = [sys.executable, "-m", "tests.service", *words]
+        self._program = program
         environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
-        super().__init__(self._program, environment, log)
+        super().__init__(program, environment, log)
 
-    def serve(self, sockets: Sockets) -> None:
+    def serve(self, sockets: Sockets, *, before: Sequence[str] = ()) -> None:
         """Start it with sockets at these paths, and wait until it says it serves."""
-        before = len(self.log.read_bytes()) if self.log.exists() else 0
+        old = len(self.log.read_bytes()) if self.log.exists() else 0
         with contextlib.ExitStack() as stack:
             made = {
                 path.name: stack.enter_context(_socket(path, *how)).fileno()
                 for path, how in sockets.items()
             }
             words = [f"--socket={name}={handle}" for name, handle in made.items()]
-            launcher = [sys.executable, "-m", "tests.service", *words]
-            self._command = [*launcher, f"--user={self._user}", "--", *self._program]
+            self._command = [*before, *self._launcher, *words, "--", *self._program]
             self.start(
-                lambda: b'"serving"' in self.log.read_bytes()[before:],
+                lambda: b'"serving"' in self.log.read_bytes()[old:],
                 handles=list(made.values()),
             )
 

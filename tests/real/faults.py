@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import resource
+import re
 import shutil
 import signal
 import socket
@@ -118,7 +118,8 @@ def disk_full(stage: Stage) -> Iterator[None]:
 @contextlib.contextmanager
 def no_descriptors(stage: Stage) -> Iterator[None]:
     """The daemon can open nothing more: no file, and no connection."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # it has what we have
+    limits = Path(f"/proc/{stage.host.pid}/limits").read_text()
+    (soft,) = re.findall(r"(?m)^Max open files +(\d+)", limits)
     _limit_descriptors(stage, 3)
     try:
         yield
@@ -126,10 +127,10 @@ def no_descriptors(stage: Stage) -> Iterator[None]:
         _limit_descriptors(stage, soft)
 
 
-def _limit_descriptors(stage: Stage, most: int) -> None:
+def _limit_descriptors(stage: Stage, most: int | str) -> None:
     """Set the daemon's own limit, as its own user: root alone may not, everywhere."""
     words = ("prlimit", f"--pid={stage.host.pid}", f"--nofile={most}:")
-    subprocess.run(words, check=True, user=USER)
+    subprocess.run(words, check=True, user=USER, group=USER)
 
 
 @contextlib.contextmanager
