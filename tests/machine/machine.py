@@ -35,7 +35,7 @@ class Machine:
 
     def __init__(self, base: Self | None = None) -> None:
         self._home = Path(tempfile.mkdtemp(prefix="machine-", dir="/tmp"))
-        self.name = self._home.name.replace("_", "-")  # a host name has no underscore
+        self.name = self._home.name.replace("_", "0")  # a host name has no underscore
         self._root = self._home / "root"
         self._base = base
         self._nspawn = Nspawn(self.name, self._root, self._home / "console")
