@@ -1,5 +1,6 @@
 """Settings into the objects that judge, for the daemon and for the command line."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from enforcer.sources.trust import (
 )
 from enforcer.weigher import HostRules
 
+BOOT_VARIABLE = "ENFORCER_BOOT_ID"  # enforcer.service sets it: its /proc has no more
 RESOLVER_SOCKET = "resolver.sock"  # in the run folder
 REFUSAL_SECONDS = 0.5  # of the deadline, to say and record what was not found out
 
@@ -65,7 +67,8 @@ def policy_places(settings: Settings) -> tuple[Path, ...]:
 
 def break_glass(settings: Settings) -> BreakGlassFolder:
     """Build what knows for which digests root broke the glass."""
-    return BreakGlassFolder(settings.run_dir / "break-glass")
+    boot = os.environ.get(BOOT_VARIABLE, "")
+    return BreakGlassFolder(settings.run_dir / "break-glass", boot=boot)
 
 
 def engines(settings: Settings) -> "HostEngines":

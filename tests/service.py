@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     unit = read_unit(given.unit)
     hand_over(dict(named.split("=", 1) for named in given.socket))
     limit(unit)
+    os.environ |= environment(unit)
     if os.geteuid() == 0:
         wanted = sandbox.Sandbox(unit, writable=given.writable, program=given.program)
         wanted.separate()
@@ -64,6 +65,13 @@ def hand_over(sockets: dict[str, str]) -> None:
     os.environ["LISTEN_PID"] = str(os.getpid())
     os.environ["LISTEN_FDS"] = str(len(sockets))
     os.environ["LISTEN_FDNAMES"] = ":".join(sockets)
+
+
+def environment(unit: Unit) -> dict[str, str]:
+    """Return what a unit adds to it; of systemd's specifiers, %b is known."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    words = (word.replace("%b", boot) for word in unit.get("Environment", ()))
+    return dict(word.split("=", 1) for word in words)
 
 
 def limit(unit: Unit) -> None:

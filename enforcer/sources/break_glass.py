@@ -51,10 +51,13 @@ class BreakGlassFolder:
         *,
         uptime: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
         boot_id: Path = BOOT_ID,
+        boot: str = "",
     ) -> None:
+        """Look in `folder`; `boot` is what a service that may not read it was told."""
         self._folder = folder
         self._uptime = uptime
         self._boot_id = boot_id
+        self._told = boot
 
     def broken_for(self, digests: Collection[Digest]) -> str | None:
         """Return root's reason for one of these digests, or None. Never raises."""
@@ -110,7 +113,7 @@ class BreakGlassFolder:
         return self._folder / f"{digest.algorithm}-{digest.hex}.json"
 
     def _boot(self) -> str:
-        return self._boot_id.read_text(encoding="ascii").strip()
+        return _plain(self._told or self._boot_id.read_text(encoding="ascii"))
 
     def _read_all(self, paths: Collection[Path], boot: str) -> Iterator[BrokenGlass]:
         for path in paths:
@@ -131,6 +134,12 @@ class BreakGlassFolder:
             return
         left = since + LIFETIME_SECONDS - self._uptime()
         in_time = 0 < left <= LIFETIME_SECONDS
-        this_boot = bool(boot) and members.get("boot") == boot
+        written = members.get("boot")
+        this_boot = bool(boot) and isinstance(written, str) and _plain(written) == boot
         if in_time and this_boot and path == self._path(digest):
             yield BrokenGlass(digest, reason, int(left))
+
+
+def _plain(boot: str) -> str:
+    """Write a boot's id as systemd does: without the kernel's dashes."""
+    return boot.strip().replace("-", "")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import enforcer.host
-from enforcer.assembly import RESOLVER_SOCKET
+from enforcer.assembly import BOOT_VARIABLE, RESOLVER_SOCKET
 from enforcer.hooks.authz.relay import PLUGIN_SOCKET, SOCKET_NAME
 
 UNITS = Path(enforcer.host.__file__).parent / "systemd"
@@ -148,6 +148,13 @@ def test_the_judge_may_reach_no_engine_and_no_network() -> None:
     assert found["RestrictAddressFamilies"] == "AF_UNIX"
     closed = {path.removeprefix("-") for path in values(unit, "InaccessiblePaths")}
     assert {"/run/containerd", "/run/docker.sock", "/var/lib/docker"} <= closed
+
+
+def test_the_judge_is_told_which_boot_this_is() -> None:
+    """Its own /proc does not say; without it broken glass would never count."""
+    told = values(UNITS / "enforcer.service", "Environment")
+
+    assert told == [f"{BOOT_VARIABLE}=%b"]
 
 
 def test_what_root_must_own_is_given_to_nobody() -> None:

@@ -107,6 +107,23 @@ def test_a_folder_that_was_too_open_is_closed_first(machine: Machine) -> None:
     assert machine.grants
 
 
+def test_a_service_is_told_the_boot_as_systemd_writes_it(broken: Machine) -> None:
+    """%b has no dashes, /proc has; a /proc of the service's own has another id."""
+    (broken.root / "boot_id").write_text("0b5e7e2d-0c1d-4f7e-9f55-1b2c3d4e5f60\n")
+    broken.glass.break_for(DIGEST, "x")
+    told = {
+        boot: BreakGlassFolder(
+            broken.folder,
+            uptime=lambda: broken.uptime,
+            boot_id=broken.root / "none",
+            boot=boot,
+        ).broken_for([DIGEST])
+        for boot in ("0b5e7e2d0c1d4f7e9f551b2c3d4e5f60", "1" * 32, "")
+    }
+
+    assert list(told.values()) == ["x", None, None]
+
+
 def test_it_ends_after_a_day_by_a_clock_nobody_sets(broken: Machine) -> None:
     for age, grants, left in (
         (LIFETIME_SECONDS - 1, True, 1),
