@@ -23,18 +23,28 @@ class Systemd:
         self.said = b""
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._channel.bind(str(home / "notify"))
+        (home / "notify").chmod(0o777)  # as systemd's own
         self._channel.settimeout(WAIT_SECONDS)
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *, before: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Start the daemon; `before` is a program that starts it for us."""
+    def start(
+        self,
+        *options: str,
+        before: Sequence[str] = (),
+        handles: Sequence[int] = (),
+    ) -> subprocess.Popen[bytes]:
+        """Start the daemon; `before` is a program that starts it for us.
+
+        `handles` are descriptors it is given, under the same numbers.
+        """
         folders = [f"--{n}-dir={self.home / n}" for n in ("config", "state", "run")]
         told = {"NOTIFY_SOCKET": str(self.home / "notify"), "WATCHDOG_USEC": "400000"}
         with (self.home / "log").open("ab") as log:
             process = subprocess.Popen(
-                [*before, sys.executable, "-m", self._module, *folders],
+                [*before, sys.executable, "-m", self._module, *folders, *options],
                 env=os.environ | told,
                 stderr=log,
+                pass_fds=handles,
             )
         self._processes.append(process)
         return process

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +19,18 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from enforcer import ttrpc
+from enforcer.api.sockets import bind_socket
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
 from enforcer.assembly import resolver
 from enforcer.core.errors import EnforcerError
 from enforcer.daemon import Daemon
+from enforcer.gate.ask import require_root, round_trip
 from enforcer.settings import Settings, load_settings
 from enforcer.sources.trust import load_host_policy
+from tests.engines.service import UNITS
+from tests.limits import SOMEBODY
 from tests.systemd import WAIT_SECONDS, Systemd, managing
 from tests.unit.sources.signed import pems
 
@@ -181,6 +187,62 @@ def test_takes_the_sockets_systemd_hands_over(systemd: Systemd) -> None:
     activated.send_signal(signal.SIGTERM)
     assert activated.wait(WAIT_SECONDS) == 0
     assert Path(paths[2]).is_socket()  # the next daemon's callers queue here
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [((), "ENF-1113"), (("--in-process",), "ENF-1107")]
+)
+def test_asks_the_resolver_or_reads_the_engines_itself(
+    options: tuple[str, ...], code: str, systemd: Systemd
+) -> None:
+    """Without a resolver all that an engine asks is refused; by itself it knows."""
+    (systemd.home / "config/enforcer.yaml").write_text(
+        "{apiVersion: enforcer/v1, engines: []}"
+    )
+    systemd.start(*options)
+    systemd.hears(b"READY=1")
+    container = ttrpc.encode_fields((1, "c1"), (2, "/nowhere/c1"), (4, "create"))
+    question = ttrpc.encode_fields((1, "gate"), (4, container))
+
+    answer = round_trip(
+        str(systemd.home / "run/ask.sock"),
+        ttrpc.Request("enforcer.api.v1.Verifier", "Verify", question),
+        WAIT_SECONDS,
+    )
+
+    assert ttrpc.text(ttrpc.decode_fields(answer), 2) == code
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
+def test_a_socket_that_root_made_stays_roots_though_another_user_serves(
+    systemd: Systemd,
+) -> None:
+    """The gate believes root alone, and listen(2) would make the daemon the peer."""
+    systemd.home.chmod(0o755)
+    for name, owner in (("run", 0), ("run/inner", SOMEBODY), ("state", SOMEBODY)):
+        (systemd.home / name).mkdir(mode=0o755)
+        os.chown(systemd.home / name, owner, owner)
+    paths = [str(systemd.home / "run" / name) for name in SOCKETS]
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(bind_socket(Path(p), mode=0o600)) for p in paths]
+        given = [
+            f"--socket={n}={s.fileno()}" for n, s in zip(SOCKETS, made, strict=True)
+        ]
+        unit = UNITS / "enforcer.service"
+        words = [f"--unit={unit}", f"--user={SOMEBODY}", f"--writable={systemd.home}"]
+        launcher = [sys.executable, "-m", "tests.service", *words, *given, "--"]
+        systemd.start(before=launcher, handles=[s.fileno() for s in made])
+    systemd.hears(b"READY=1")
+
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(paths[2])
+        peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        require_root(client, paths[2])
+    answer = ask(Path(paths[0]))
+
+    assert int.from_bytes(peer[4:8], sys.byteorder) == 0
+    assert answer.code == "ENF-1201"
+    assert f"\nUid:\t{SOMEBODY}" in Path(f"/proc/{systemd.pid}/status").read_text()
 
 
 def test_offers_health_and_reflection(systemd: Systemd) -> None:

@@ -30,13 +30,12 @@ from enforcer.core.verify import StoredSignature
 from enforcer.files import (
     FileError,
     FileMissingError,
-    as_caller,
-    as_owner,
     locked,
     make_folder,
     read_file,
     write_file,
 )
+from enforcer.owner import as_caller, as_owner
 from enforcer.ports import CacheError
 from enforcer.sources.cache.index import Index, forget, index_content, index_signature
 

@@ -24,11 +24,11 @@ from enforcer.core.evidence import (
 )
 from enforcer.files import (
     FileMissingError,
-    as_owner,
     make_folder,
     read_file,
     write_file,
 )
+from enforcer.owner import as_owner
 
 BUSY_SECONDS = 1.0  # how long a reader waits for SQLite
 MAX_NAME_BYTES = 64

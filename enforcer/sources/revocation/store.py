@@ -24,7 +24,8 @@ from enforcer.core.revocation_places import Place, learn, places
 from enforcer.core.revocation_signed import EvidenceError
 from enforcer.core.rfc3339 import format_rfc3339, parse_rfc3339
 from enforcer.core.strictjson import parse_json, require_object, require_text
-from enforcer.files import as_owner, locked, make_folder, read_file, write_file
+from enforcer.files import locked, make_folder, read_file, write_file
+from enforcer.owner import as_owner
 from enforcer.sources.revocation.floors import Floors
 from enforcer.sources.revocation.notation_crls import NotationCrls
 

@@ -12,7 +12,8 @@ import pytest
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.evidence import CertificateId, Evidence, Floor, Memory, Slot
-from enforcer.files import FileError, as_caller, as_owner, write_file
+from enforcer.files import FileError, write_file
+from enforcer.owner import as_caller, as_owner
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import open_layout
 from enforcer.sources.revocation.floors import Floors
