@@ -171,6 +171,8 @@ def _now(then: DecisionRecord, settings: Settings) -> _Now:
             return _Now("cannot be told: that content is not on this host any more")
         record, _ = judge(target, settings)
     except (EnforcerError, UsageError) as error:
+        if isinstance(error, EnforcerError) and error.code is then.decision.code:
+            return _Now(f"the same: {error.code}")
         return _Now(f"cannot be told: {clip(str(error), limit=500)}")
     before, after = then.decision, record.decision
     if (before.allowed, before.code) == (after.allowed, after.code):

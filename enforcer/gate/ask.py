@@ -120,7 +120,7 @@ def ask(socket_path: str, options: dict[str, str], words: list[str]) -> None:
     if len(words) != 2 or words[0] not in _ASKED:
         raise RefusalError(
             f"the gate does not know this call of runc: {shown(' '.join(words[:2]))}"
-            " [ENF-1605]"
+            " [ENF-1605]; next: enforcer explain ENF-1605"
         )
     # Joined, not abspath: where a link is in the way, `link/..` is not where it lies.
     here = os.getcwd()  # noqa: PTH109
@@ -213,26 +213,26 @@ def require_root(connection: socket, path: str) -> None:
     if uid not in (0, os.geteuid()):
         raise RefusalError(
             f"{path} is not root's but uid {uid}'s, so its answer is worth nothing"
-            " [ENF-1603]"
+            " [ENF-1603]; next: enforcer explain ENF-1603"
         )
 
 
 def no_answer(error: Exception, socket_path: str, so: str = "nothing starts") -> str:
-    """Say why there is no answer, what follows, and what to do."""
+    """Say why there is no answer, what follows, and which command is next."""
     if isinstance(error, ttrpc.ProtocolError):
         return (
             f"the answer of enforcerd on {socket_path} made no sense, so {so}: "
-            f"{shown(str(error))}; systemctl restart enforcer [ENF-1604]"
+            f"{shown(str(error))} [ENF-1604]; next: systemctl restart enforcer"
         )
     if isinstance(error, TimeoutError):
         return (
-            f"enforcerd did not answer on {socket_path} in time, so {so}; "
-            "systemctl restart enforcer [ENF-1602]"
+            f"enforcerd did not answer on {socket_path} in time, so {so} "
+            "[ENF-1602]; next: systemctl restart enforcer"
         )
     why = shown(getattr(error, "strerror", None) or str(error))
     return (
         f"enforcerd cannot be reached on {socket_path} ({why})"
-        f", so {so}; systemctl status enforcer [ENF-1601]"
+        f", so {so} [ENF-1601]; next: systemctl status enforcer"
     )
 
 

@@ -78,7 +78,9 @@ def check_descriptor(untrusted: bytes, digest: str) -> None:
 
 def _unknown(what: str) -> ask.RefusalError:
     why = f"the verifier does not know this call of containerd: {ask.shown(what)}"
-    return ask.RefusalError(f"{why}, so nothing is pulled [ENF-1551]")
+    return ask.RefusalError(
+        f"{why}, so nothing is pulled [ENF-1551]; next: enforcer explain ENF-1551"
+    )
 
 
 def _say(message: str) -> None:

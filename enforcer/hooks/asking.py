@@ -21,7 +21,7 @@ class Answer:
     """What enforcerd said. `passes` is what a door acts on.
 
     `message` is one line of printable ASCII. The digests are of what was judged, "" for
-    what the image has not.
+    what the image has not. `next` is the command to run where no decision is on record.
     """
 
     passes: bool
@@ -31,12 +31,14 @@ class Answer:
     index: str = ""
     manifest: str = ""
     config: str = ""
+    next: str = ""
 
     @property
     def refusal(self) -> str:
         """The sentence for whoever is refused."""
-        next_ = f"; next: enforcer explain {self.decision}" if self.decision else ""
-        return f"enforcer: {self.message} [{self.code}]{next_}"
+        next_ = f"enforcer explain {self.decision}" if self.decision else self.next
+        suffix = f"; next: {next_}" if next_ else ""
+        return f"enforcer: {self.message} [{self.code}]{suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,13 @@ class Asker:
 
     def unanswered(self, code: Code, why: str) -> Answer:
         """Say no without having asked; in monitor mode write it down, and pass."""
-        message = why.removesuffix(f" [{code}]")
+        message, _, rest = why.partition(f" [{code}]")  # as the gate words it
         monitor = ask.is_monitor(str(self.gate_conf))
         if monitor:  # the daemon could not record it
             line = f"{time.time():.0f} {self.asked_by} would refuse: {message}\n"
             ask.append(str(self.gate_log), line)
-        return Answer(monitor, str(code), message)
+        next_ = rest.removeprefix("; next: ")
+        return Answer(monitor, str(code), message, next=next_)
 
     def _ask(self, *fields: tuple[int, int | str | bytes]) -> Answer:
         try:

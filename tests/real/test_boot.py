@@ -111,6 +111,6 @@ def test_a_daemon_later_than_the_gate_waits_is_named_in_the_containers_state(
 
     print(told)
     assert told.startswith("exited ")
-    assert "systemctl status enforcer [ENF-1601]" in told
+    assert "[ENF-1601]; next: systemctl status enforcer" in told
     assert _state(stage, name).startswith("running")
     stage.docker.docker("rm", "--force", name)

@@ -156,7 +156,7 @@ def test_without_a_daemon_nothing_is_pulled(verifier: Verifier) -> None:
     assert done.returncode == ask.REFUSED
     assert _reason(done) == (
         f"enforcer: enforcerd cannot be reached on {verifier.socket} (No such file or "
-        "directory), so nothing is pulled; systemctl status enforcer [ENF-1601]"
+        "directory), so nothing is pulled [ENF-1601]; next: systemctl status enforcer"
     )
 
 
@@ -168,8 +168,9 @@ def test_a_hung_daemon_is_not_waited_for(verifier: Verifier) -> None:
 
         assert time.monotonic() - began < PROMISED_SECONDS
     assert done.returncode == ask.REFUSED
-    assert "so nothing is pulled; systemctl restart enforcer [ENF-1602]" in _reason(
-        done
+    assert (
+        "so nothing is pulled [ENF-1602]; next: systemctl restart enforcer"
+        in _reason(done)
     )
 
 
