@@ -121,6 +121,27 @@ def require_trusted_folder(path: Path) -> None:
         raise _cannot("read", path, error) from error
 
 
+def require_trusted(path: Path) -> None:
+    """Return if only root, or whoever runs this process, can change or exchange a file.
+
+    Links are followed; what holds the link counts as much as what it names.
+
+    Raises:
+        FileMissingError: No such file.
+        FileNotTrustedError: Somebody else could change it.
+        FileError: It cannot be looked at.
+    """
+    try:
+        real = path.resolve(strict=True)
+        _require_own(path, real.stat())
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise FileError(f"cannot read {path}: {error}", remedy="Remove it.") from error
+    for folder in {path.absolute().parent.resolve(), real.parent}:
+        require_trusted_folder(folder)
+
+
 def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Put a whole file in place or none: temporary file, fsync, rename, fsync.
 

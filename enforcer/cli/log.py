@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 
+from enforcer.api.status_client import fetch_status
 from enforcer.audit.chain import ChainReport, check_chain
 from enforcer.audit.log import FIRST
 from enforcer.audit.query import Members, text
 from enforcer.audit.reader import Line, read_log
 from enforcer.cli.admin_log import FILE as ADMIN_FILE
-from enforcer.cli.daemon_status import ask_status
 from enforcer.cli.entries import (
     add_filters,
     as_json,
@@ -126,7 +126,7 @@ def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
 def _daemons_head(settings: Settings) -> str | None:
     """Return the hash of the line the daemon wrote last; None without a daemon."""
     try:
-        return str(ask_status(settings.run_dir).audit_head)
+        return str(fetch_status(settings.run_dir).audit_head)
     except EnforcerError:
         return None
 

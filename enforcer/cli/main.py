@@ -14,7 +14,7 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
 
 # Exit statuses (design section 7).
-DONE, REFUSED, USAGE, UNREACHABLE, MISCONFIGURED = 0, 1, 2, 3, 4
+DONE, REFUSED, USAGE, UNREACHABLE, MISCONFIGURED, FAILED = 0, 1, 2, 3, 4, 5
 INTERRUPTED = 130  # as shells count Ctrl-C
 
 _STATUS = {
@@ -54,6 +54,7 @@ _VERBS = {
     "explain": "why an image may start or not, or what a code means",
     "log": "what was decided, and whether the record of it is whole",
     "watch": "decisions as they are made",
+    "doctor": "what is amiss on this host, and what mends it",
     "gate": "write the gate for this host",
 }
 
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="enforcer",
         description="Only signed images start on this host.",
         epilog="exit: 0 allowed or done, 1 not allowed, 2 usage, 3 target or daemon "
-        "unreachable, 4 policy, settings or trust store unusable",
+        "unreachable, 4 policy, settings or trust store unusable, 5 doctor failed",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)

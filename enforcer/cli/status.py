@@ -18,10 +18,12 @@ Exit: 0 a policy is in force, 3 no daemon, 4 none is, or not the newest.
 """
 
 import argparse
+import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from enforcer.cli.daemon_status import ask_status, connection_problem
+from enforcer.api.status_client import fetch_status
 from enforcer.cli.main import DONE, MISCONFIGURED
 from enforcer.cli.output import coloured, is_json, print_json, settings_of
 from enforcer.core.rfc3339 import format_rfc3339, parse_rfc3339
@@ -29,6 +31,7 @@ from enforcer.core.rfc3339 import format_rfc3339, parse_rfc3339
 if TYPE_CHECKING:
     from enforcer.api.v1.enforcer_pb2 import Engine, StatusResponse
 
+CONNECT_SECONDS = 1.0
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask the daemon; 3 without one, 4 when it has no usable policy."""
-    found = _members(ask_status(settings_of(arguments).run_dir))
+    found = _members(fetch_status(settings_of(arguments).run_dir))
     if is_json(arguments):
         print_json(found)
     else:
@@ -96,7 +99,7 @@ def _members(found: "StatusResponse") -> dict[str, Any]:
 
 
 def _engine(engine: "Engine") -> dict[str, Any]:
-    problem = connection_problem(engine.socket)
+    problem = _connection_problem(engine.socket)
     return {
         "kind": engine.kind,
         "socket": engine.socket,
@@ -104,6 +107,19 @@ def _engine(engine: "Engine") -> dict[str, Any]:
         "reachable": not problem,
         "problem": problem,
     }
+
+
+def _connection_problem(path: str) -> str:
+    """Return why nothing takes connections there; "" where something does."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(CONNECT_SECONDS)
+        try:
+            client.connect(path)
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or type(error).__name__
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+    return ""
 
 
 def _time(milliseconds: int) -> str:

@@ -93,6 +93,51 @@ class Code(StrEnum):
 
     DAEMON_UNREACHABLE = "ENF-2501"
     DECISION_UNKNOWN = "ENF-2502"
+    # What `enforcer doctor` finds. The page's meaning is the finding's consequence.
+    UNSEEN = "ENF-2101"
+    ENGINE_ABSENT = "ENF-2102"
+    ENGINES_WRONG = "ENF-2103"
+    DRIVER_UNSUPPORTED = "ENF-2104"
+    CONFIG_NOT_LOADED = "ENF-2105"
+    LIVE_RESTORE_OFF = "ENF-2106"
+    GATE_SHADOWED = "ENF-2110"
+    GATE_GONE = "ENF-2111"
+    GATE_CHANGED = "ENF-2112"
+    GATE_TOOLS = "ENF-2113"
+    SECOND_RUNC = "ENF-2114"
+    REAL_RUNC_GONE = "ENF-2115"
+    DIVERSION_GONE = "ENF-2116"
+    BINARY_NAME = "ENF-2120"
+    DEFAULT_RUNTIME = "ENF-2121"
+    OTHER_RUNTIME = "ENF-2122"
+    VERIFIER_FOLDER = "ENF-2130"
+    VERIFIER_GONE = "ENF-2131"
+    VERIFIER_OUTNUMBERED = "ENF-2132"
+    VERIFIER_NOT_FIRST = "ENF-2133"
+    PULLS_LOCALLY = "ENF-2134"
+    AUTHZ_NOT_LISTED = "ENF-2140"
+    AUTHZ_SILENT = "ENF-2141"
+    NRI_ABSENT = "ENF-2142"
+    NRI_OPEN = "ENF-2143"
+    NRI_REPORTS = "ENF-2144"
+    ENFORCERD_DOWN = "ENF-2150"
+    MONITORING = "ENF-2151"
+    MODES_DIFFER = "ENF-2152"
+    POLICY_PROBLEM = "ENF-2153"
+    POLICY_DIFFERS = "ENF-2154"
+    GATE_CONF = "ENF-2155"
+    LAXER = "ENF-2156"
+    WRITABLE = "ENF-2160"
+    DISK_FULL = "ENF-2161"
+    DISK_LOW = "ENF-2162"
+    AUDIT_UNWRITABLE = "ENF-2163"
+    UNIT_MASKED = "ENF-2164"
+    UNIT_DISABLED = "ENF-2165"
+    SETTINGS_UNUSABLE = "ENF-2166"
+    CLOCK_WRONG = "ENF-2170"
+    TRUST_EXPIRES = "ENF-2171"
+    EXEMPTION_ENDS = "ENF-2172"
+    EVIDENCE_ENDS = "ENF-2173"
 
 
 # code -> (what it means, what to do). One line each: `explain` wraps them.
@@ -442,5 +487,219 @@ PAGES: dict[Code, tuple[str, str]] = {
         "The audit log has no decision of that name: it was rotated away, or made on "
         "another host, or its last words were lost.",
         "enforcer log lists what there is; enforcer explain IMAGE judges anew.",
+    ),
+    Code.UNSEEN: (
+        "doctor could not find something out. Nothing is known about it, so it may "
+        "be open.",
+        "Run it as root; see that the daemon it names runs and answers; try again.",
+    ),
+    Code.ENGINE_ABSENT: (
+        "An engine of enforcer.yaml does not run, or cannot be found. What it would"
+        " do once it runs is not known.",
+        "systemctl status docker containerd; correct `engines` in enforcer.yaml.",
+    ),
+    Code.ENGINES_WRONG: (
+        "enforcer.yaml says something else about the engines than is so. Containers"
+        " of an engine that is not listed rightly do not start.",
+        "Correct `engines` in enforcer.yaml; systemctl reload enforcer.",
+    ),
+    Code.DRIVER_UNSUPPORTED: (
+        "The engine stores or runs containers in a way that enforcer cannot judge. "
+        "None of them starts.",
+        "Use overlay2 or the containerd store, as root.",
+    ),
+    Code.CONFIG_NOT_LOADED: (
+        "The engine runs with another configuration than its files hold. At its "
+        "next start it behaves differently.",
+        "Restart the engine, and run doctor again.",
+    ),
+    Code.LIVE_RESTORE_OFF: (
+        "When dockerd stops or is restarted, all its containers stop.",
+        "Set live-restore in daemon.json.",
+    ),
+    Code.GATE_SHADOWED: (
+        "This engine runs a runc that is not the gate. Whatever it starts is not "
+        "judged.",
+        "Move the other runc out of every PATH folder, or put the gate in its place"
+        " (`enforcer gate`).",
+    ),
+    Code.GATE_GONE: (
+        "This engine finds no runc at all. Nothing starts, signed or not.",
+        "Write the gate where the engine looks (`enforcer gate --write`).",
+    ),
+    Code.GATE_CHANGED: (
+        "The gate is not as enforcer wrote it, or was written for other folders. It"
+        " may start anything, or ask nobody.",
+        "Find out who changed it; write it again with `enforcer gate --write`.",
+    ),
+    Code.GATE_TOOLS: (
+        "The gate cannot run its question. Nothing starts, or in monitor mode "
+        "everything does, unrecorded.",
+        "Install enforcer again and write the gate anew.",
+    ),
+    Code.SECOND_RUNC: (
+        "A runc that is not the gate lies behind the gate in PATH. Once the gate is"
+        " missing or not executable, that one starts containers unjudged.",
+        "Move it to a folder that is in no PATH.",
+    ),
+    Code.REAL_RUNC_GONE: (
+        "The gate names a real runc that is not there. What is allowed does not "
+        "start either, nor do running containers stop.",
+        "Install runc again, and divert it as the README says.",
+    ),
+    Code.DIVERSION_GONE: (
+        "The next upgrade of the package writes its runc over the gate. From then "
+        "on nothing is judged.",
+        "dpkg-divert the package's runc to /usr/libexec/enforcer/runc.",
+    ),
+    Code.BINARY_NAME: (
+        "A handler of CRI runs something else than the gate. Pods that use it are "
+        "not judged.",
+        "Set the gate as BinaryName of every runc handler.",
+    ),
+    Code.DEFAULT_RUNTIME: (
+        "Docker's default runtime is not the gate. No container of Docker's is judged.",
+        "Take default-runtime out of daemon.json.",
+    ),
+    Code.OTHER_RUNTIME: (
+        "Whoever may use Docker can start containers with a runtime that the gate "
+        "does not see.",
+        "Remove the runtime, or turn on Docker's authorization plug-in.",
+    ),
+    Code.VERIFIER_FOLDER: (
+        "containerd has no folder to look for verifiers in, and asks nobody. Every "
+        "image is pulled; what starts is still the gate's.",
+        "enforcer gate --bindir DIR; name DIR as bin_dir; restart containerd.",
+    ),
+    Code.VERIFIER_GONE: (
+        "enforcer's verifier is not in the folder, or is not what enforcer wrote. "
+        "Images are pulled that it would refuse, or none at all.",
+        "enforcer gate --bindir DIR",
+    ),
+    Code.VERIFIER_OUTNUMBERED: (
+        "containerd asks only so many verifiers, and ours is not among them. Every "
+        "image is pulled; what starts is still the gate's.",
+        "Keep enforcer's verifier alone in its folder.",
+    ),
+    Code.VERIFIER_NOT_FIRST: (
+        "Other verifiers are asked before enforcer's. Enough of them, and it is "
+        "asked no more.",
+        "Keep enforcer's verifier alone in its folder.",
+    ),
+    Code.PULLS_LOCALLY: (
+        "kubelet's pulls ask no verifier, and containerd does not say so. Every "
+        "image is pulled; what starts is still the gate's.",
+        "Take the setting out of containerd's configuration, or use enforcer-cri.",
+    ),
+    Code.AUTHZ_NOT_LISTED: (
+        "dockerd does not ask enforcer's plug-in. Other runtimes, Docker's plug-ins"
+        " and builds are not refused; what starts through runc is still the gate's.",
+        "List it in authorization-plugins; systemctl reload docker.",
+    ),
+    Code.AUTHZ_SILENT: (
+        "dockerd lists a plug-in that does not answer. Every call of Docker's API "
+        "fails, and dockerd does not boot.",
+        "systemctl enable --now enforcer-authz.socket, or take it out of daemon.json.",
+    ),
+    Code.NRI_ABSENT: (
+        "enforcer-nri is not connected. Where containerd demands it no pod starts; "
+        "elsewhere this door is open.",
+        "systemctl restart enforcer-nri",
+    ),
+    Code.NRI_OPEN: (
+        "NRI lets containers be created without enforcer-nri. When it is missing, "
+        "this door is open; what starts is still the gate's.",
+        "Demand it: required_plugins of default_validator, without an annotation to"
+        " tolerate.",
+    ),
+    Code.NRI_REPORTS: (
+        "NRI of this containerd only reports, and refuses nothing. What starts is "
+        "the gate's.",
+        "Nothing to do; containerd 2.4 can refuse here.",
+    ),
+    Code.ENFORCERD_DOWN: (
+        "enforcerd does not answer. No container starts; in monitor mode all do, "
+        "and only gate.log notes it.",
+        "systemctl restart enforcer; journalctl -u enforcer",
+    ),
+    Code.MONITORING: (
+        "Nothing is refused. What would have been is only recorded.",
+        "Remove gate.conf and say mode: enforce in enforcer.yaml.",
+    ),
+    Code.MODES_DIFFER: (
+        "gate.conf and enforcer.yaml do not say the same about the mode. Both must "
+        "say monitor, so all is enforced; once the other says it too, nothing is.",
+        "Say the same in both files.",
+    ),
+    Code.POLICY_PROBLEM: (
+        "The policy on disk cannot be used. The last good one stays in force until "
+        "enforcerd is started anew; then nothing starts.",
+        "enforcer policy check",
+    ),
+    Code.POLICY_DIFFERS: (
+        "enforcerd enforces something else than its files say. What was changed has"
+        " no effect.",
+        "systemctl reload enforcer; journalctl -u enforcer",
+    ),
+    Code.GATE_CONF: (
+        "gate.conf is not a plain file of root's that says one clear thing. The "
+        "gate enforces, whatever was meant, and somebody may have tried to switch "
+        "it off.",
+        "Remove it, or write it again as root.",
+    ),
+    Code.LAXER: (
+        "Something makes this host laxer than its policy.",
+        "Take it back when it is not needed any more.",
+    ),
+    Code.WRITABLE: (
+        "Somebody else than root can change what decides here, or exchange it: they"
+        " can let anything start, or nothing.",
+        "Give the file to root and take away others' right to write.",
+    ),
+    Code.DISK_FULL: (
+        "There is no room for the audit log. What cannot be recorded is not "
+        "allowed, so nothing starts.",
+        "Free space or inodes on that disk.",
+    ),
+    Code.DISK_LOW: (
+        "Room for the audit log runs short. Once there is none, nothing starts.",
+        "Free space or inodes on that disk.",
+    ),
+    Code.AUDIT_UNWRITABLE: (
+        "The audit log cannot be written. What cannot be recorded is not allowed, "
+        "so nothing starts.",
+        "Mend the file that the finding names.",
+    ),
+    Code.UNIT_MASKED: (
+        "systemd never starts this unit. After the next boot it is gone, and what "
+        "waits for it fails.",
+        "systemctl unmask it; systemctl enable --now it.",
+    ),
+    Code.UNIT_DISABLED: (
+        "Nothing starts this unit at boot. Whoever asks there finds nobody.",
+        "systemctl enable --now it.",
+    ),
+    Code.SETTINGS_UNUSABLE: (
+        "enforcer.yaml cannot be used. enforcerd does not start with it, and doctor"
+        " does not know where to look.",
+        "Mend what the finding names; systemctl reload enforcer.",
+    ),
+    Code.CLOCK_WRONG: (
+        "The clock of this host is wrong. A clock in the past takes expired "
+        "signatures and revoked certificates for good ones.",
+        "Set the clock.",
+    ),
+    Code.TRUST_EXPIRES: (
+        "A trust anchor ends. What its signers signed is refused from then on.",
+        "Add the CA's next certificate with `enforcer trust add`.",
+    ),
+    Code.EXEMPTION_ENDS: (
+        "An exemption ends. The image it names is judged like any other from then on.",
+        "Have the image signed, or extend the exemption.",
+    ),
+    Code.EVIDENCE_ENDS: (
+        "Revocation evidence is outdated, or about to be. By default its signers' "
+        "images are refused then.",
+        "enforcer cache sync",
     ),
 }

@@ -24,10 +24,14 @@ class NriState:
     connected: bool = False
     validates: bool = False
 
+    def is_alive(self, now: float) -> bool:
+        """Whether the plug-in gave a sign of life of late."""
+        return abs(now - self.at) <= STALE_SECONDS
+
     def notice(self, now: float) -> str:
         """Say what this door does and does not, in one line."""
-        silent = abs(now - self.at)
-        if silent > STALE_SECONDS:
+        if not self.is_alive(now):
+            silent = abs(now - self.at)
             return (
                 f"enforcer-nri gave no sign of life for {silent:.0f} s, so NRI reports "
                 "and refuses nothing; systemctl restart enforcer-nri"
@@ -53,13 +57,24 @@ def save_state(run_dir: Path, state: NriState) -> None:
     write_file(run_dir / FILE, json.dumps(asdict(state)).encode(), mode=0o644)
 
 
+def load_state(run_dir: Path) -> NriState | None:
+    """Return what the plug-in left; None on a host without it.
+
+    Raises:
+        EnforcerError: What is there cannot be used.
+    """
+    try:
+        raw = read_file(run_dir / FILE, max_bytes=MAX_BYTES, trusted=True, follow=False)
+    except FileMissingError:
+        return None
+    return _parse(raw)
+
+
 def load_notice(run_dir: Path, now: float) -> tuple[str, ...]:
     """Return what `status` is to say; nothing on a host without this plug-in."""
     try:
-        raw = read_file(run_dir / FILE, max_bytes=MAX_BYTES, trusted=True, follow=False)
-        return (_parse(raw).notice(now),)
-    except FileMissingError:
-        return ()
+        state = load_state(run_dir)
+        return (state.notice(now),) if state else ()
     except EnforcerError as error:
         return (f"what enforcer-nri left for status cannot be used: {error}",)
 

@@ -80,6 +80,19 @@ class EvidenceStore:
         """
         return self._floors.newest()
 
+    def pieces(self, most: int) -> Iterator[tuple[str, bytes]]:
+        """Yield URL and untrusted bytes of what is kept, without damaged pieces."""
+        for path in islice(self._index.glob("[!.]*"), most):
+            try:
+                url, _, digest = self._entry(path, None)
+                raw = read_file(
+                    self._blobs / digest.hex, max_bytes=MAX_CRL_BYTES, follow=False
+                )
+            except EnforcerError:
+                continue
+            if digest.matches(raw):
+                yield url, raw
+
     def add(
         self, chains: Sequence[AuthenticatedChain], gathered: Evidence, at: datetime
     ) -> int:

@@ -65,7 +65,7 @@ def test_words_that_make_no_sense_are_usage(host: Host, words: list[str]) -> Non
 def test_help_and_version_are_there_for_every_verb(host: Host) -> None:
     assert host.run("--version").out
     listed = host.run("--help").out
-    for verb in ("verify", "sign", "cache", "trust", "status", "explain", "gate"):
+    for verb in ("verify", "cache", "trust", "status", "explain", "doctor", "gate"):
         assert f"    {verb} " in listed
         done = host.run(verb, "--help")
         assert (done.status, "--state-dir" in done.out) == (0, True)

@@ -1,0 +1,83 @@
+"""Docker's authorization plug-in: does dockerd list it, and does it answer?
+
+Opt-in: it is in use once dockerd lists it or its socket is there.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from enforcer.core.codes import Code
+from enforcer.host.doctor.ask import call_http, parsed
+from enforcer.host.doctor.finding import Finding, UnseenError
+from enforcer.host.doctor.look import Look, under
+from enforcer.host.doctor.units import is_enabled, is_installed
+from enforcer.settings import EngineSettings
+
+SOCKET_UNIT = "enforcer-authz.socket"
+ACTIVATE = "/Plugin.Activate"
+TURN_OFF = "or take it out of authorization-plugins in daemon.json and restart docker"
+
+
+def check(look: Look) -> Iterator[Finding | str]:
+    """Compare what dockerd asks with what is there to answer."""
+    socket = look.places.docker_plugins / f"{look.places.docker_plugin}.sock"
+    for engine in look.engines("docker"):
+        try:
+            yield from _engine(look, engine, socket)
+        except UnseenError as error:
+            yield error.finding
+
+
+def _engine(
+    look: Look, engine: EngineSettings, socket: Path
+) -> Iterator[Finding | str]:
+    name, there = look.places.docker_plugin, os.path.lexists(socket)
+    written = _written(look, engine)
+    if name in written:  # dockerd that lists it answers nothing without it
+        yield from _answers(look, socket)
+    running = under(look.docker_info(engine), "Plugins", "Authorization") or []
+    if name in running:
+        yield f"dockerd asks {name} about every call"
+        if name not in written:
+            yield from _answers(look, socket)
+    elif there or name in written:
+        where = "its configuration does, so it was not read" if name in written else "."
+        yield Finding(
+            Code.AUTHZ_NOT_LISTED,
+            f"docker ({engine.root})",
+            f"the running dockerd does not list {name}; {where}".rstrip("; ."),
+            f'"authorization-plugins": ["{name}"] in /etc/docker/daemon.json; '
+            "systemctl reload docker",
+        )
+    else:
+        yield f"docker ({engine.root}) uses no authorization plug-in of enforcer's"
+
+
+def _written(look: Look, engine: EngineSettings) -> list[object]:
+    """Return what dockerd's files and options list: what its next start asks."""
+    found = look.daemon_json(engine).get("authorization-plugins")
+    listed = list(found) if isinstance(found, list) else []
+    return [*listed, look.process(engine).option("--authorization-plugin")]
+
+
+def _answers(look: Look, socket: Path) -> Iterator[Finding | str]:
+    mend = f"systemctl enable --now {SOCKET_UNIT}, {TURN_OFF}"
+    try:
+        status, body = call_http(socket, "POST", ACTIVATE)
+        said = parsed(socket, body)
+    except UnseenError as error:
+        yield Finding(Code.AUTHZ_SILENT, str(socket), error.finding.what, mend)
+        return
+    if status != 200 or "authz" not in (under(said, "Implements") or ()):
+        what = f"what answers there (status {status}) is no authorization plug-in"
+        yield Finding(Code.AUTHZ_SILENT, str(socket), what, mend)
+    else:
+        yield f"{socket} answers"
+    root = look.places.root
+    if is_installed(root, SOCKET_UNIT) and not is_enabled(root, SOCKET_UNIT):
+        what = (
+            "dockerd lists the plug-in, and nothing makes its socket at the next boot"
+        )
+        remedy = f"systemctl enable {SOCKET_UNIT}"
+        yield Finding(Code.UNIT_DISABLED, SOCKET_UNIT, what, remedy)

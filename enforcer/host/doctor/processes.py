@@ -1,0 +1,135 @@
+"""Which process it is that serves a socket or holds a file, and how it was started.
+
+Found by what it holds open, never by its name: a name is anybody's.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from enforcer.host.doctor.finding import UnseenError
+
+CONNECT_SECONDS = 2.0
+MAX_FACT_BYTES = 2 * 1024 * 1024  # as much environment as Linux takes, and its table
+MAX_OPEN = 500_000  # open files of root's processes looked through
+_UCRED = struct.Struct("=iII")
+_LISTENING = "00010000"  # flags of /proc/net/unix: __SO_ACCEPTCON
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A running process: its arguments, its PATH, and its view of the file system."""
+
+    pid: int
+    arguments: tuple[str, ...]
+    folders: tuple[str, ...]
+    started: float
+
+    @property
+    def root(self) -> Path:
+        """Where its `/` is for us."""
+        return Path(f"/proc/{self.pid}/root")
+
+    def option(self, *names: str) -> str:
+        """Return the value of a long or short option; "" where it has none."""
+        for at, word in enumerate(self.arguments[1:], 1):
+            name, given, value = word.partition("=")
+            if f"--{name.lstrip('-')}" in names or name in names:
+                return value if given else "".join(self.arguments[at + 1 : at + 2])
+        return ""
+
+
+def load_process(pid: int) -> Process:
+    """Read what is known of a process, or raise OSError."""
+    place = Path("/proc") / str(pid)
+    words = _read(place / "cmdline").split(b"\0")
+    environment = _read(place / "environ").split(b"\0")
+    path = next((v[5:] for v in environment if v.startswith(b"PATH=")), b"")
+    return Process(
+        pid,
+        tuple(os.fsdecode(word) for word in words if word),
+        tuple(folder for folder in os.fsdecode(path).split(":") if folder),
+        place.stat().st_mtime,
+    )
+
+
+def parent_of(pid: int) -> int:
+    """Return the process that would reap this one, or raise OSError."""
+    stat = _read(Path("/proc") / str(pid) / "stat")
+    return int(stat.rpartition(b")")[2].split()[1])
+
+
+def serving(path: Path) -> int:
+    """Return the process that listens on a unix socket, or raise OSError.
+
+    The one that called listen(2): systemd, where that holds the socket for another.
+    """
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(CONNECT_SECONDS)
+        client.connect(os.fspath(path))
+        raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid: int = _UCRED.unpack(raw)[0]
+    return pid
+
+
+def holders(path: Path) -> set[int]:
+    """Return root's processes that hold this very file open, or raise OSError."""
+    wanted = path.stat()
+    return {
+        pid
+        for pid, file in _open_files()
+        if (file.st_dev, file.st_ino) == (wanted.st_dev, wanted.st_ino)
+    }
+
+
+def listening(pid: int) -> list[Path]:
+    """Return the paths of the unix sockets a process listens on."""
+    place = Path("/proc") / str(pid)
+    held = {file.st_ino for _, file in _files_of(place)}
+    paths = []
+    for line in (
+        _read(place / "net" / "unix").decode(errors="surrogateescape").split("\n")
+    ):
+        words = line.split(maxsplit=7)
+        if len(words) == 8 and words[3] == _LISTENING and int(words[6]) in held:
+            paths.append(Path(words[7]))
+    return [path for path in paths if path.is_absolute()]
+
+
+def _open_files() -> Iterator[tuple[int, os.stat_result]]:
+    count = 0
+    for place in Path("/proc").iterdir():
+        if not place.name.isdecimal():
+            continue
+        for found in _files_of(place):
+            count += 1
+            if count > MAX_OPEN:
+                raise UnseenError(
+                    "processes",
+                    f"root's processes hold more than {MAX_OPEN} files open",
+                    "end what holds so many",
+                )
+            yield found
+
+
+def _files_of(place: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """Yield each open file of a process of root's; it may end meanwhile."""
+    try:
+        if place.stat().st_uid != 0 and os.geteuid() == 0:
+            return
+        entries = list((place / "fd").iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            yield int(place.name), entry.stat()
+        except OSError:
+            continue
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_FACT_BYTES)

@@ -1,0 +1,85 @@
+"""Ways in which enforcement stops without a word, and what doctor says about each.
+
+`tests/real/sabotage` is the table. What prove says is a second column: it has to fail
+for a row with `opens_door`, too.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enforcer.core.codes import PAGES, Code
+from tests.real.authz import AuthzStage
+from tests.real.sabotage import BINDIR, ROWS, SECONDS, Sabotage, Victim
+from tests.real.stage import containerd_stage
+
+
+@pytest.fixture(scope="module")
+def docker_victim(engines: Path) -> Iterator[Victim]:
+    """Docker 28 with the gate and the authorization plug-in."""
+    with AuthzStage("containerd") as stage:
+        yield Victim(stage)
+
+
+@pytest.fixture(scope="module")
+def kubernetes_victim(
+    engines: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Victim]:
+    """containerd 2.1 with CRI, the gate in PATH, and the verifier of pulls."""
+    folder = tmp_path_factory.mktemp("verifiers") / "bin"
+    config = BINDIR.format(folder=folder)
+    with containerd_stage(cri=True, extra_config=config) as stage:
+        stage.host.enforcer("gate", "--bindir", folder)
+        yield Victim(stage, folder)
+
+
+@pytest.fixture(scope="module")
+def named_victim(engines: Path) -> Iterator[Victim]:
+    """containerd 2.1 with CRI that has the gate as BinaryName, and no runc in PATH."""
+    with containerd_stage(cri=True, by_name=True) as stage:
+        yield Victim(stage)
+
+
+@pytest.fixture
+def victim(row: Sabotage, request: pytest.FixtureRequest) -> Victim:
+    """The host that a row is about."""
+    found: Victim = request.getfixturevalue(f"{row.host}_victim")
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_doctor_names_what_is_amiss_and_is_content_once_it_is_gone(
+    row: Sabotage, victim: Victim
+) -> None:
+    """People look the code up, and scripts look at the exit status."""
+    began = time.monotonic()
+    with row.happens(victim) as before:
+        status, report = victim.doctor(before)
+    seconds = time.monotonic() - began
+    after, mended = victim.doctor()
+
+    found = {finding["code"]: finding for finding in report["findings"]}
+    assert row.code in found, report["findings"]
+    assert status == row.status, report["findings"]
+    assert found[row.code]["severity"] == ("failure" if row.status else "warning")
+    assert found[row.code]["consequence"] == PAGES[Code(row.code)][0]
+    assert found[row.code]["remedy"]
+    assert row.code not in {finding["code"] for finding in mended["findings"]}
+    assert (after, _failures(mended)) == (0, [])
+    assert seconds < SECONDS
+
+
+def test_doctor_finds_no_failure_on_healthy_old_engines(engines: Path) -> None:
+    """containerd 1.6 and Docker 20.10 have less to look at, and none of it is amiss."""
+    with AuthzStage("graphdriver", "bookworm") as stage:
+        status, report = Victim(stage).doctor()
+
+    assert (status, _failures(report)) == (0, [])
+    seen = {check["check"] for check in report["checked"]}
+    assert {"engines", "gate", "runtimes", "docker plug-in", "enforcerd"} <= seen
+
+
+def _failures(report: dict[str, list[dict[str, str]]]) -> list[dict[str, str]]:
+    return [f for f in report["findings"] if f["severity"] == "failure"]
