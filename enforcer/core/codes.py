@@ -127,6 +127,7 @@ class Code(StrEnum):
     POLICY_DIFFERS = "ENF-2154"
     GATE_CONF = "ENF-2155"
     LAXER = "ENF-2156"
+    RESOLVER_DOWN = "ENF-2157"
     WRITABLE = "ENF-2160"
     DISK_FULL = "ENF-2161"
     DISK_LOW = "ENF-2162"
@@ -650,6 +651,11 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.LAXER: (
         "Something makes this host laxer than its policy.",
         "Take it back when it is not needed any more.",
+    ),
+    Code.RESOLVER_DOWN: (
+        "enforcerd cannot find out what a container would run, because "
+        "enforcer-resolver is not there. No container starts.",
+        "systemctl restart enforcer-resolver; journalctl -u enforcer-resolver",
     ),
     Code.WRITABLE: (
         "Somebody else than root can change what decides here, or exchange it: they"

@@ -4,6 +4,7 @@
 for a row with `opens_door`, too.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from enforcer.core.codes import PAGES, Code
 from tests.real.authz import AuthzStage
 from tests.real.sabotage import BINDIR, ROWS, SECONDS, Sabotage, Victim
+from tests.real.sabotage.victim import with_mode
 from tests.real.stage import containerd_stage
 
 
@@ -83,3 +85,23 @@ def test_doctor_finds_no_failure_on_healthy_old_engines(engines: Path) -> None:
 
 def _failures(report: dict[str, list[dict[str, str]]]) -> list[dict[str, str]]:
     return [f for f in report["findings"] if f["severity"] == "failure"]
+
+
+def test_without_root_doctor_says_what_it_could_not_see(docker_victim: Victim) -> None:
+    """Nothing is well only because nobody was allowed to look."""
+    host = docker_victim.stage.host
+    homes = (host.home, docker_victim.containerd.home, host.config)
+    nobody = ("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    with contextlib.ExitStack() as modes:
+        for folder in homes:
+            modes.enter_context(with_mode(folder, 0o755))
+        status, report = docker_victim.doctor(nobody)
+
+    unseen = [f for f in report["findings"] if f["code"] == "ENF-2101"]
+    assert status == 3, report["findings"]
+    assert {f["code"] for f in _failures(report)} == {"ENF-2101"}
+    assert any("docker" in finding["subject"] for finding in unseen)
+    assert any("admin.sock" in finding["subject"] for finding in unseen)
+    assert {f["remedy"] for f in unseen} <= {"sudo enforcer doctor", "try again"}
+    seen = {check["check"] for check in report["checked"]}
+    assert not {"runtimes", "gate", "docker plug-in"} & seen

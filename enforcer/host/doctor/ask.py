@@ -29,7 +29,9 @@ CRI_STATUS = "/runtime.v1.RuntimeService/Status"
 MAX_CRI_FIELDS = 64  # a Status has half a dozen
 
 
-def call_http(path: Path, method: str, uri: str) -> tuple[int, bytes]:
+def call_http(
+    path: Path, method: str, uri: str, *, seconds: float = CALL_SECONDS
+) -> tuple[int, bytes]:
     """Ask over a unix socket; return status and body of the answer.
 
     GET asks in HTTP/1.0, so that the answer comes in one piece; plug-ins of Docker
@@ -41,9 +43,9 @@ def call_http(path: Path, method: str, uri: str) -> tuple[int, bytes]:
     version = "1.0" if method == "GET" else "1.1"
     head = f"{method} {uri} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n"
     try:
-        answer = _exchange(path, f"{head}Content-Length: 0\r\n\r\n".encode())
+        answer = _exchange(path, f"{head}Content-Length: 0\r\n\r\n".encode(), seconds)
     except OSError as error:
-        why = error.strerror or f"no answer within {CALL_SECONDS:g} s"
+        why = error.strerror or f"no answer within {seconds:g} s"
         raise _unseen(path, f"{method} {uri}: {why}") from error
     head_, _, body = answer.partition(b"\r\n\r\n")
     words = head_.split(b"\r\n")[0].split()
@@ -52,9 +54,11 @@ def call_http(path: Path, method: str, uri: str) -> tuple[int, bytes]:
     return int(words[1]), body
 
 
-def fetch_json(path: Path, uri: str) -> dict[str, Json]:
+def fetch_json(
+    path: Path, uri: str, *, seconds: float = CALL_SECONDS
+) -> dict[str, Json]:
     """GET one JSON object; as `call_http`, or when it is none."""
-    status, body = call_http(path, "GET", uri)
+    status, body = call_http(path, "GET", uri, seconds=seconds)
     found = parsed(path, body) if status == 200 else None
     if not isinstance(found, dict):
         raise _unseen(path, f"GET {uri} was answered with status {status}")
@@ -69,8 +73,10 @@ def parsed(path: Path, raw: bytes) -> Json:
         raise _unseen(path, error.what) from error
 
 
-def run_program(command: Sequence[str | Path], *, cwd: str = "/") -> tuple[int, bytes]:
-    """Run to the end within PROGRAM_SECONDS; return its status and what it printed.
+def run_program(
+    command: Sequence[str | Path], *, cwd: str = "/", seconds: float = PROGRAM_SECONDS
+) -> tuple[int, bytes]:
+    """Run to the end within `seconds`; return its status and what it printed.
 
     Raises:
         UnseenError: It cannot be started, does not end, or prints without end.
@@ -85,7 +91,7 @@ def run_program(command: Sequence[str | Path], *, cwd: str = "/") -> tuple[int, 
                 stderr=subprocess.DEVNULL,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
                 cwd=cwd,
-                timeout=PROGRAM_SECONDS,
+                timeout=seconds,
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -122,12 +128,12 @@ def cri_configuration(path: Path) -> dict[str, Json] | None:
     raise _unseen(path, "CRI Status says nothing about its configuration")
 
 
-def _exchange(path: Path, question: bytes) -> bytes:
+def _exchange(path: Path, question: bytes, seconds: float) -> bytes:
     """Return all that comes until the other side hangs up, or raise OSError."""
-    end = time.monotonic() + CALL_SECONDS
+    end = time.monotonic() + seconds
     answer = bytearray()
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(CALL_SECONDS)
+        client.settimeout(seconds)
         client.connect(os.fspath(path))
         client.sendall(question)
         while len(answer) <= MAX_ANSWER_BYTES:

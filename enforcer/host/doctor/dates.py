@@ -17,7 +17,7 @@ from enforcer.core.truststore import TrustStore
 from enforcer.host.doctor.finding import Finding
 from enforcer.host.doctor.look import Look
 
-BUILT = datetime(2026, 11, 1, tzinfo=UTC)  # no host ran this before; raise at a release
+BUILT = datetime(2026, 6, 1, tzinfo=UTC)  # nobody ran this before; raise at a release
 AHEAD = timedelta(days=20 * 365)  # of BUILT: nothing we verify lives that long
 WARN_DAYS = (7, 30, 60)
 EVIDENCE_SOON = timedelta(hours=24)

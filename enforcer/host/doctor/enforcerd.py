@@ -13,8 +13,9 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.files import FileNotTrustedError
 from enforcer.gate.ask import is_monitor
-from enforcer.host.doctor.finding import Finding, UnseenError
+from enforcer.host.doctor.finding import AS_ROOT, Finding, UnseenError
 from enforcer.host.doctor.look import Look
+from enforcer.host.doctor.processes import serving
 
 if TYPE_CHECKING:
     from enforcer.api.status_client import StatusResponse
@@ -30,6 +31,7 @@ def check(look: Look) -> Iterator[Finding | str]:
     yield from _daemon(look, written if isinstance(written, str) else "")
     if isinstance(written, Finding):
         yield written
+    yield from _resolver(look.settings.run_dir / "resolver.sock")
     for lax in laxities(look.settings):
         if not lax.startswith("mode: monitor"):
             yield Finding(Code.LAXER, "enforcer.yaml", lax, "see `enforcer status`")
@@ -79,7 +81,7 @@ def _daemon(look: Look, written: str) -> Iterator[Finding | str]:
     """Compare what is in force with the policy's digest on disk, "" if none is good."""
     socket = look.settings.run_dir / "admin.sock"
     if os.path.lexists(socket) and not os.access(socket, os.R_OK | os.W_OK):
-        raise UnseenError(str(socket), "only root may ask", "sudo enforcer doctor")
+        raise UnseenError(str(socket), "only root may ask", AS_ROOT)
     try:
         status = fetch_status(look.settings.run_dir)
         if written and not _is_in_force(status, written):
@@ -101,6 +103,21 @@ def _daemon(look: Look, written: str) -> Iterator[Finding | str]:
         yield Finding(Code.POLICY_DIFFERS, "enforcerd", what, RELOAD)
     else:
         yield f"in force is {status.policy_digest} of {status.policy_path}"
+
+
+def _resolver(socket: Path) -> Iterator[Finding | str]:
+    """Say whether whoever reads the engines for enforcerd is there."""
+    if not os.path.lexists(socket):
+        return  # enforcerd reads them itself
+    try:
+        serving(socket)
+        yield f"{socket} answers"
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise
+        what = f"nobody answers there: {error.strerror or error}"
+        remedy = "systemctl restart enforcer-resolver; journalctl -u enforcer-resolver"
+        yield Finding(Code.RESOLVER_DOWN, str(socket), what, remedy)
 
 
 def _is_in_force(status: "StatusResponse", written: str) -> bool:

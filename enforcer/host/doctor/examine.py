@@ -20,13 +20,12 @@ from enforcer.host.doctor import (
     units,
     verifier,
 )
-from enforcer.host.doctor.finding import Finding, Report, UnseenError
+from enforcer.host.doctor.finding import AS_ROOT, Finding, Report, UnseenError
 from enforcer.host.doctor.look import Look
 
 # A check asks two engines at most, each within 5 s, and runs `containerd config dump`.
 CHECK_SECONDS = 20.0
 TOTAL_SECONDS = 50.0
-AS_ROOT = "sudo enforcer doctor"
 
 # Yields what it found, and as plain text what it saw to be well.
 Check = Callable[[Look], Iterator[Finding | str]]
@@ -49,13 +48,18 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def examine(look: Look, checks: dict[str, Check] | None = None) -> Report:
+def examine(
+    look: Look,
+    checks: dict[str, Check] | None = None,
+    *,
+    check_seconds: float = CHECK_SECONDS,
+) -> Report:
     """Run the checks one after the other, each within its time."""
     checked: list[tuple[str, str]] = []
     findings: dict[Finding, None] = {}  # two engines may share what is amiss
     end = time.monotonic() + TOTAL_SECONDS
     for name, check in (checks or CHECKS).items():
-        left = min(CHECK_SECONDS, end - time.monotonic())
+        left = min(check_seconds, end - time.monotonic())
         for seen in _run(name, check, look, max(left, 0)):
             if isinstance(seen, Finding):
                 findings[seen] = None
@@ -80,7 +84,7 @@ def _run(
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        why = f"looking took longer than {seconds:.0f} s"
+        why = f"looking took longer than {seconds:g} s"
         return [Finding(Code.UNSEEN, name, why, "find out what hangs, then try again")]
     return seen
 

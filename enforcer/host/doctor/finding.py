@@ -6,6 +6,7 @@ from enum import StrEnum
 from enforcer.core.codes import PAGES, Code
 from enforcer.core.errors import clip
 
+AS_ROOT = "sudo enforcer doctor"
 MAX_TEXT = 500  # of any one part of a finding; paths of engines are long
 
 

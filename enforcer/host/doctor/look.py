@@ -21,7 +21,7 @@ from enforcer.host.doctor.ask import (
     parsed,
     run_program,
 )
-from enforcer.host.doctor.finding import UnseenError
+from enforcer.host.doctor.finding import AS_ROOT, UnseenError
 from enforcer.host.doctor.processes import (
     Process,
     holders,
@@ -94,6 +94,7 @@ class Look:
 
     def cri(self, engine: EngineSettings) -> dict[str, Json] | None:
         """Return what a running containerd's CRI runs with; None without CRI."""
+        self.process(engine)
         return self._once(("cri", engine), lambda: cri_configuration(engine.socket))
 
     def docker_info(self, engine: EngineSettings) -> dict[str, Json]:
@@ -120,6 +121,7 @@ class Look:
 
 def _process(engine: EngineSettings) -> Process:
     """Find a daemon by the socket it serves, or the files it holds; never by name."""
+    code, mend = Code.ENGINE_ABSENT, f"systemctl status {engine.kind}"
     try:
         if engine.kind == "containerd":
             return load_process(serving(engine.socket))
@@ -129,13 +131,11 @@ def _process(engine: EngineSettings) -> Process:
                     return load_process(pid)
         why = f"nothing holds the databases in {engine.root} open"
     except OSError as error:
+        if isinstance(error, PermissionError):
+            code, mend = Code.UNSEEN, AS_ROOT
         why = f"{error.strerror or error}: {error.filename or engine.socket}"
-    raise UnseenError(
-        _name(engine),
-        f"enforcer.yaml lists it, but no running process was found: {why}",
-        f"systemctl status {engine.kind}; take it out of `engines` if it is gone",
-        Code.ENGINE_ABSENT,
-    )
+    what = f"enforcer.yaml lists it, and its process was not found: {why}"
+    raise UnseenError(_name(engine), what, mend, code)
 
 
 def _configuration(process: Process) -> Tree:
