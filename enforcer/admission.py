@@ -6,6 +6,7 @@ catches broadly: whatever goes wrong is a denial with a code, and is recorded to
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from enforcer.core.codes import Code
@@ -81,17 +82,19 @@ class Admission:
         """
         started = time.perf_counter()
         seen = _Seen(shown=_shown(request))
-        try:
-            decision = self._judge(request, seen)
-        except EnforcerError as error:
-            decision = denial(error.code, f"{error.what}. {error.remedy}")
-        except BaseException as error:  # noqa: BLE001 - also pyo3's PanicException
-            decision = denial(
-                Code.INTERNAL, f"enforcer failed with {type(error).__name__}"
-            )
+        decision = _safely(lambda: self._judge(request, seen))
         if decision.allowed and time.monotonic() > until:
             decision = denial(Code.DEADLINE, "the decision came too late")
         return self._record(request, seen, decision, started)
+
+    def assess(self, claim: Claim, asked_by: str) -> DecisionRecord:
+        """Judge what an engine said before, without writing it down.
+
+        It releases nothing; whoever asks has to record what comes of it.
+        """
+        started, seen = time.perf_counter(), _Seen(shown=claim.shown)
+        decision = _safely(lambda: self._claimed(claim, seen))
+        return self._draft(AdmissionRequest(asked_by), seen, decision, started)
 
     def refuse(self, request: AdmissionRequest, code: Code, why: str) -> DecisionRecord:
         """Record a denial that was decided before judging: too late, too many."""
@@ -119,6 +122,9 @@ class Admission:
             seen.subject = self._artifact(request)
             seen.policy = self._policy.current()
             return self._weigher.weigh(seen.subject, seen.policy)
+        return self._claimed(claim, seen)
+
+    def _claimed(self, claim: Claim, seen: "_Seen") -> Decision:
         decision = self._image(claim, seen)
         for mount in claim.mounts:
             if decision.allowed:
@@ -237,6 +243,16 @@ class _Seen:
     shown: str
     subject: Subject | None = None
     policy: PolicyInForce | None = None
+
+
+def _safely(judge: Callable[[], Decision]) -> Decision:
+    """Judge, and make a denial of whatever goes wrong."""
+    try:
+        return judge()
+    except EnforcerError as error:
+        return denial(error.code, f"{error.what}. {error.remedy}")
+    except BaseException as error:  # noqa: BLE001 - also pyo3's PanicException
+        return denial(Code.INTERNAL, f"enforcer failed with {type(error).__name__}")
 
 
 def _shown(request: AdmissionRequest) -> str:

@@ -117,6 +117,88 @@ class Engines(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class RunningContainer:
+    """A container that runs now: what people call it, and what it is judged by.
+
+    Attributes:
+        engine: docker or containerd.
+        root: Where that engine keeps images, as `EngineSettings.root`.
+        namespace: containerd's; Docker's containers are in one, too.
+        name: Docker's name, or a pod's and its container's; may be the id.
+        started: Another one for every process that ever runs under this id.
+        bundle: The bundle it was created from, absolute.
+        shim_pid: The process that holds it, which sees what it was made of mounted.
+    """
+
+    engine: str
+    root: str
+    namespace: str
+    id: str
+    name: str
+    started: str
+    bundle: str
+    shim_pid: int
+
+    @property
+    def ref(self) -> ContainerRef:
+        """What `Engines.resolve` takes to say what runs in it."""
+        return ContainerRef(self.id, self.bundle, "", "create", self.shim_pid)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedContainer:
+    """A container that Docker gave up because a start was refused.
+
+    Attributes:
+        root: Docker's `root`.
+        code: Why it was refused, `ENF-xxxx` as its record says.
+        claim: What it would run, or why nobody can say.
+    """
+
+    root: str
+    id: str
+    name: str
+    code: str
+    claim: Claim | EnforcerError
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """All that runs. `problems` say what could not be looked at, or was too much."""
+
+    running: tuple[RunningContainer, ...]
+    problems: tuple[str, ...] = ()
+
+
+class LiveEngines(Engines, Protocol):
+    """The engines, asked about what runs, and told to stop or start it.
+
+    No method waits for a container: each returns within a few seconds. A start makes
+    Docker ask the gate, which asks `resolve`: whoever serves both must not wait here.
+    """
+
+    def running(self) -> Roll:
+        """Return what runs in every engine. Never raises for one that is down."""
+
+    def refused(self) -> tuple[RefusedContainer, ...]:
+        """Return what Docker would restart by itself, and gave up. Never raises."""
+
+    def stop(self, container: RunningContainer, grace_seconds: int) -> None:
+        """Ask it to end, and kill it after the grace. Returns when that has begun.
+
+        Raises:
+            EngineError: It could not be asked; nothing has happened.
+        """
+
+    def start(self, container: RefusedContainer) -> None:
+        """Have Docker start it again. Returns when that has begun, or is done.
+
+        Raises:
+            EngineError: Docker could not be asked, or says no.
+        """
+
+
 class SignatureCache(Protocol):
     """Signatures and manifests kept on this host. Every byte returned was re-hashed."""
 
@@ -187,6 +269,16 @@ class AuditLog(Protocol):
 
     def append(self, record: DecisionRecord) -> None:
         """Keep the record durably before returning, or raise AuditError."""
+
+
+class SweepLog(Protocol):
+    """The same log, for many records at once."""
+
+    def append_all(self, records: Sequence[DecisionRecord]) -> None:
+        """Keep all of them durably before returning, or raise AuditError.
+
+        Some may have been kept then.
+        """
 
 
 class Clock(Protocol):

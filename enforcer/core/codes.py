@@ -139,6 +139,15 @@ class Code(StrEnum):
     TRUST_EXPIRES = "ENF-2171"
     EXEMPTION_ENDS = "ENF-2172"
     EVIDENCE_ENDS = "ENF-2173"
+    SWEEP_STOPPED = "ENF-2401"
+    SWEEP_STOP_FAILED = "ENF-2402"
+    SWEEP_NOT_STOPPED = "ENF-2403"
+    SWEEP_TOO_MANY = "ENF-2404"
+    SWEEP_FAILED = "ENF-2405"
+    SWEEP_RESTARTED = "ENF-2406"
+    SWEEP_RESTART_FAILED = "ENF-2407"
+    DOCKER_UNREACHABLE = "ENF-2408"
+    DOCKER_SAID_NO = "ENF-2409"
 
 
 # code -> (what it means, what to do). One line each: `explain` wraps them.
@@ -707,5 +716,46 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Revocation evidence is outdated, or about to be. By default its signers' "
         "images are refused then.",
         "enforcer cache sync",
+    ),
+    Code.SWEEP_STOPPED: (
+        "A running container would not be allowed to start any more, and this host "
+        "stops those (`onDenied: stop`). The record before it says why.",
+        "Mend the reason that record names, then start it again.",
+    ),
+    Code.SWEEP_STOP_FAILED: (
+        "A running container was to be stopped, and its engine did not do it.",
+        "Look at the engine, then stop the container by hand.",
+    ),
+    Code.SWEEP_NOT_STOPPED: (
+        "A running container is denied, but for a reason that may be a broken disk or "
+        "a wrong clock, so it is not stopped. It cannot start again.",
+        "`enforcer status` names the reason. Mend that, or stop it by hand.",
+    ),
+    Code.SWEEP_TOO_MANY: (
+        "More containers run on this host than a sweep looks at; the others are not "
+        "judged again while they run.",
+        "Run fewer, or report it.",
+    ),
+    Code.SWEEP_FAILED: (
+        "The sweep of running containers failed. What starts is still judged.",
+        "It tries again by itself. If it goes on, report it with the daemon's log.",
+    ),
+    Code.SWEEP_RESTARTED: (
+        "Docker had given a container up because a start was refused; the cause is "
+        "gone, so it was started again.",
+        "Nothing to do.",
+    ),
+    Code.SWEEP_RESTART_FAILED: (
+        "A container that Docker had given up could not be started again.",
+        "Look at `docker inspect`, then `docker start` it.",
+    ),
+    Code.DOCKER_UNREACHABLE: (
+        "Docker's API did not answer, so a container could be neither stopped nor "
+        "started.",
+        "systemctl status docker; check `api` of the docker engine in enforcer.yaml.",
+    ),
+    Code.DOCKER_SAID_NO: (
+        "Docker's API refused to stop or start a container.",
+        "The message holds Docker's reason.",
     ),
 }

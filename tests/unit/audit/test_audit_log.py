@@ -239,6 +239,40 @@ def test_a_full_disk_is_an_error_and_leaves_no_torn_line(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("small")
+def test_many_at_once_are_a_chain_as_well(tmp_path: Path) -> None:
+    """Two hundred containers denied by one change are on record within a second."""
+    log = FileAuditLog(tmp_path)
+    log.append(record(0))
+
+    log.append_all([record(number) for number in range(1, 2 * audit.MAX_BATCH + 7)])
+    log.append_all([])
+    log.append(record(1000))
+
+    found = lines(tmp_path)
+    previous = [json.loads(line)["prev"] for line in found]
+    hashes = [hashlib.sha256(line).hexdigest() for line in found]
+    assert previous == [FIRST, *hashes[:-1]]
+    assert len(found) == 2 * audit.MAX_BATCH + 8
+
+
+def test_of_many_none_is_left_torn_by_a_full_disk(tmp_path: Path) -> None:
+    log = FileAuditLog(tmp_path)
+    log.append(record(0))
+    size = (tmp_path / "audit.jsonl").stat().st_size
+    before = lines(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size * 3, limits[1]))
+    try:
+        with pytest.raises(AuditError):
+            log.append_all([record(number) for number in range(10)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert lines(tmp_path) == before
+    log.append(record(11))
+    assert len(lines(tmp_path)) == 2
+
+
 def test_threads_do_not_mix_their_lines(tmp_path: Path) -> None:
     log = FileAuditLog(tmp_path)
 
