@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from enforcer.admission import Admission
 from enforcer.audit.clock import HostClock
-from enforcer.ports import AuditLog, Engines, PolicyInForce
+from enforcer.core.errors import EnforcerError
+from enforcer.core.host_policy import HostPolicy
+from enforcer.ports import AuditLog, Engines, LiveEngines, PolicyInForce, SweepLog
 from enforcer.settings import Settings
 from enforcer.sources.break_glass import BreakGlassFolder
 from enforcer.sources.cache import DiskCache
@@ -17,6 +19,7 @@ from enforcer.sources.trust import (
     KeptPolicy,
     load_host_policy,
     load_notation_policy,
+    marks,
 )
 from enforcer.weigher import HostRules
 
@@ -27,6 +30,7 @@ REFUSAL_SECONDS = 0.5  # of the deadline, to say and record what was not found o
 if TYPE_CHECKING:
     from enforcer.sources.engines import HostEngines
     from enforcer.sources.resolver import ResolverClient
+    from enforcer.sweep import Sweep, SweepRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ def engines(settings: Settings) -> "HostEngines":
     """
     from enforcer.sources.engines import HostEngines
 
-    return HostEngines([(e.kind, e.socket, e.root, e.state) for e in settings.engines])
+    return HostEngines(
+        [(e.kind, e.socket, e.root, e.state, e.api) for e in settings.engines]
+    )
 
 
 def resolver(settings: Settings) -> "ResolverClient":
@@ -108,6 +114,73 @@ def admission(
         consult=plugin_runner(settings).ask,
         glass=break_glass(settings),
     )
+
+
+def sweep(
+    host: Host,
+    settings: Settings,
+    judging: Admission,
+    asked: LiveEngines,
+    audit: SweepLog,
+) -> "Sweep":
+    """Build what judges again what runs. Imported here, as only the daemon does."""
+    from enforcer.sweep import Sweep
+
+    places = judged_by(settings)
+    return Sweep(
+        admission=judging,
+        engines=asked,
+        audit=audit,
+        clock=HostClock(),
+        rules=sweep_rules(settings),
+        marks=lambda: marks(places),
+        stops=lambda: _stops(host),
+        doubt=lambda: _doubt(host),
+    )
+
+
+def sweep_rules(settings: Settings) -> "SweepRules":
+    """Return what enforcer.yaml says about what runs."""
+    from enforcer.sweep import SweepRules
+
+    said = settings.sweep
+    return SweepRules(said.every_seconds, said.on_denied, said.grace_seconds)
+
+
+def judged_by(settings: Settings) -> tuple[Path, ...]:
+    """Name what changes whenever what a decision reads does, policy and trust apart.
+
+    All of these are written by renaming files into them, or are a database.
+    """
+    evidence = settings.cache_dir / "evidence"
+    crls = settings.notation.crl_cache
+    return (
+        settings.cache_dir / "index.db",
+        settings.cache_dir / "blobs" / "sha256",
+        evidence / "index",
+        evidence / "memory",
+        settings.state_dir / "floors.db",
+        settings.run_dir / "break-glass",
+        *((crls,) if crls else ()),
+    )
+
+
+def _stops(host: Host) -> bool:
+    try:
+        policy = host.policy.current().policy
+    except EnforcerError:
+        return False
+    return isinstance(policy, HostPolicy) and policy.stops
+
+
+def _doubt(host: Host) -> str:
+    """Say why a denial may be for want of what should be there, or nothing."""
+    try:
+        stores = host.policy.current().stores.stores.values()
+    except EnforcerError as error:
+        return error.what
+    lost = [store.what for store in stores if isinstance(store, EnforcerError)]
+    return lost[0] if lost else host.cache.absence()
 
 
 def evidence_store(settings: Settings) -> EvidenceStore:

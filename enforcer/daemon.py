@@ -41,6 +41,8 @@ from enforcer.assembly import (
     load_policy,
     policy_places,
     resolver,
+    sweep,
+    sweep_rules,
 )
 from enforcer.audit.clock import HostClock
 from enforcer.audit.log import FileAuditLog
@@ -49,7 +51,7 @@ from enforcer.core.host_policy import HostPolicy
 from enforcer.core.policy import PolicyInvalidError
 from enforcer.files import locked, make_folder
 from enforcer.hooks.nri.state import load_notice
-from enforcer.ports import Engines, PolicyInForce
+from enforcer.ports import LiveEngines, PolicyInForce
 from enforcer.settings import Settings, load_settings
 from enforcer.sources.trust import Fingerprint, fingerprint
 
@@ -97,13 +99,14 @@ class Daemon:
     """One running enforcerd."""
 
     def __init__(
-        self, settings: Settings, reread: Callable[[], Settings], asked: Engines
+        self, settings: Settings, reread: Callable[[], Settings], asked: LiveEngines
     ) -> None:
         self._settings = settings
         self._reread = reread
         self._host = assemble(settings)
         self._audit = FileAuditLog(settings.audit_dir)
         self._admission = admission(self._host, settings, asked, self._audit)
+        self._sweep = sweep(self._host, settings, self._admission, asked, self._audit)
         self._judge = Judge(self._admission, deadline_seconds=settings.deadline_seconds)
         self._problem = ""
         self._loaded_at: datetime | None = None
@@ -129,11 +132,14 @@ class Daemon:
         for door in doors:
             await door.start()
         tasks = [asyncio.create_task(t) for t in (self._watchdog(), self._watch())]
+        # A thread that nobody waits for: an engine that hangs must not hold us up.
+        threading.Thread(target=self._sweep.run, name="sweep", daemon=True).start()
         notify("READY=1", f"STATUS={self._summary()}")
         log.info("serving", run_dir=str(self._settings.run_dir), status=self._summary())
         await self._stopping.wait()
         notify("STOPPING=1")
         log.info("stopping")
+        self._sweep.end()
         for task in tasks:
             task.cancel()
         for door in doors:
@@ -167,6 +173,7 @@ class Daemon:
         self._loaded_at = HostClock().now()
         self._settings = settings
         self._admission.replace_rules(host_rules(settings))
+        self._sweep.changed(sweep_rules(settings))
         for note in self._policy_notices(force):
             log.warning("policy", note=note)
         log.info("policy in force", digest=str(force.policy.digest))
@@ -219,6 +226,7 @@ class Daemon:
             ),
             cache=self._cache_size(),
             audit_head=self._audit.head,
+            sweep=self._sweep.view,
         )
 
     def _cache_size(self) -> tuple[int, int, int] | None:
@@ -239,18 +247,20 @@ class Daemon:
 
     async def _watch(self) -> None:
         """Put a changed policy in force by itself; half of a write is not one."""
-        last = self._seen
+        last, told = self._seen, self._summary()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            if told != (told := self._summary()):
+                notify(f"STATUS={told}")
             found = await asyncio.to_thread(self._look)
             if found == last and found != self._seen:
                 with contextlib.suppress(EnforcerError):  # noted, and shown in status
                     await asyncio.to_thread(self.reload)
-                notify(f"STATUS={self._summary()}")
             last = found
 
     def _summary(self) -> str:
-        return self._problem or f"mode {self._settings.mode}, policy in force"
+        own = self._problem or f"mode {self._settings.mode}, policy in force"
+        return "; ".join(filter(None, (own, self._sweep.view.summary)))
 
     def _on_hangup(self) -> None:
         now = int(time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6)

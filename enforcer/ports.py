@@ -179,10 +179,18 @@ class LiveEngines(Engines, Protocol):
     """
 
     def running(self) -> Roll:
-        """Return what runs in every engine. Never raises for one that is down."""
+        """Return what runs in every engine; one that is down is a problem in it.
+
+        Raises:
+            EngineError: Nobody can say anything.
+        """
 
     def refused(self) -> tuple[RefusedContainer, ...]:
-        """Return what Docker would restart by itself, and gave up. Never raises."""
+        """Return what Docker would restart by itself, and gave up.
+
+        Raises:
+            EngineError: Nobody can say anything.
+        """
 
     def stop(self, container: RunningContainer, grace_seconds: int) -> None:
         """Ask it to end, and kill it after the grace. Returns when that has begun.

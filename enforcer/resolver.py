@@ -28,9 +28,10 @@ from enforcer.assembly import RESOLVER_SOCKET, engines
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.files import locked, make_folder, require_trusted_folder
-from enforcer.ports import EngineError, Engines
+from enforcer.ports import EngineError, LiveEngines
 from enforcer.settings import load_settings
-from enforcer.sources.resolver import wire
+from enforcer.sources.resolver import live_wire, wire
+from enforcer.sources.resolver.pb import resolver_pb2 as pb
 
 THREADS = 32  # as many as judge at once in enforcerd
 IDLE_SECONDS = 300.0  # a connection that asks nothing; enforcerd makes another
@@ -73,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def methods(host: Engines) -> Mapping[str, Method]:
+def methods(host: LiveEngines) -> Mapping[str, Method]:
     """Return what can be asked, by name: bytes of a question to a message."""
     return {
         "Resolve": lambda raw: wire.resolved_message(
@@ -82,7 +83,21 @@ def methods(host: Engines) -> Mapping[str, Method]:
         "ResolveImage": lambda raw: wire.resolved_message(
             host.resolve_image(wire.parse_image(raw))
         ),
+        "ListRunning": lambda raw: live_wire.roll_message(host.running()),
+        "ListRefused": lambda raw: live_wire.refused_message(host.refused()),
+        "Stop": lambda raw: _stop(host, raw),
+        "Start": lambda raw: _start(host, raw),
     }
+
+
+def _stop(host: LiveEngines, raw: bytes) -> pb.Nothing:
+    host.stop(*live_wire.parse_stopping(raw))
+    return pb.Nothing()
+
+
+def _start(host: LiveEngines, raw: bytes) -> pb.Nothing:
+    host.start(live_wire.parse_start(raw))
+    return pb.Nothing()
 
 
 class ResolverHandler:

@@ -3,6 +3,7 @@
 Knows names and defaults, opens one file, and builds nothing.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from enforcer.core.codes import Code
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError
+from enforcer.core.host_policy import ON_DENIED
 from enforcer.core.strictyaml import (
     Check,
     Node,
@@ -31,7 +33,11 @@ from enforcer.files import (
 API_VERSION = "enforcer/v1"
 MAX_SETTINGS_BYTES = 64 * 1024  # a hundred engines
 MAX_DEADLINE_SECONDS = 3  # the gate itself waits four
+MAX_EVERY_SECONDS = 24 * 3600
+MAX_GRACE_SECONDS = 600  # kubelet's usual is 30, Docker's 10
 LEVELS = ("permissive", "audit", "skip")
+
+_EVERY = re.compile(r"([1-9][0-9]{0,3})([mh])")
 
 DEFAULT_CONFIG_DIR = Path("/etc/enforcer")
 DEFAULT_STATE_DIR = Path("/var/lib/enforcer")
@@ -54,12 +60,14 @@ class EngineSettings:
         socket: containerd's gRPC socket (for docker: the one it uses).
         root: Where it keeps images: /var/lib/containerd, /var/lib/docker.
         state: Where it keeps what runs: /run/containerd, /run/docker.
+        api: Docker's own socket, which stops and starts its containers.
     """
 
     kind: str
     socket: Path
     root: Path
     state: Path
+    api: Path = Path("/run/docker.sock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,21 @@ class NotationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """How what runs is judged again.
+
+    Attributes:
+        every_seconds: Without any change, this often.
+        on_denied: report or stop; "" where the policy may say.
+        grace_seconds: How long what is stopped has to end by itself.
+    """
+
+    every_seconds: int = 15 * 60
+    on_denied: str = ""
+    grace_seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything enforcer.yaml says, with the defaults of design section 5."""
 
@@ -101,6 +124,7 @@ class Settings:
     builds: str = "deny"
     engines: tuple[EngineSettings, ...] = ()
     deadline_seconds: int = MAX_DEADLINE_SECONDS
+    sweep: SweepSettings = SweepSettings()
 
     @property
     def cache_dir(self) -> Path:
@@ -186,6 +210,7 @@ _FIELDS = {
     "builds": "builds",
     "engines": "engines",
     "deadlineSeconds": "deadline_seconds",
+    "sweep": "sweep",
 }
 
 
@@ -231,6 +256,37 @@ def _seconds(reader: YamlReader, node: Node) -> int:
     return int(text)
 
 
+def _sweep(reader: YamlReader, node: Node) -> SweepSettings:
+    checks: dict[str, Check] = {
+        "every": _every,
+        "onDenied": one_of(*ON_DENIED),
+        "graceSeconds": _grace,
+    }
+    found = reader.mapping(node, checks)
+    default = SweepSettings()
+    return SweepSettings(
+        found.get("every", default.every_seconds),
+        found.get("onDenied", default.on_denied),
+        found.get("graceSeconds", default.grace_seconds),
+    )
+
+
+def _every(reader: YamlReader, node: Node) -> int:
+    match = _EVERY.fullmatch(plain(node, "str") or "")
+    seconds = int(match[1]) * (60 if match[2] == "m" else 3600) if match else 0
+    if not 60 <= seconds <= MAX_EVERY_SECONDS:
+        reader.problem(node, f"{shown(node)} is not a time from 1m to 24h")
+    return seconds
+
+
+def _grace(reader: YamlReader, node: Node) -> int:
+    text = plain(node, "int") or ""
+    seconds = int(text) if text.isdecimal() and len(text) < 5 else 0
+    if not 1 <= seconds <= MAX_GRACE_SECONDS:
+        reader.problem(node, f"expected a number from 1 to {MAX_GRACE_SECONDS}")
+    return seconds
+
+
 def _notation(reader: YamlReader, node: Node) -> NotationSettings:
     checks: dict[str, Check] = {
         "allowLevels": list_of(one_of(*LEVELS)),
@@ -262,13 +318,16 @@ def _name(reader: YamlReader, node: Node) -> str:
 
 def _engines(reader: YamlReader, node: Node) -> tuple[EngineSettings, ...]:
     kind = one_of("docker", "containerd")
-    names = {"kind": kind} | dict.fromkeys(("socket", "root", "state"), _path)
+    required = {"kind": kind} | dict.fromkeys(("socket", "root", "state"), _path)
+    names: dict[str, Check] = required | {"api": _path}
     engines: list[EngineSettings] = []
     dockers: list[tuple[Node, Path]] = []
     for item in reader.items(node):
-        found = reader.mapping(item, names, required=tuple(names))
-        if len(found) == len(names):
+        found = reader.mapping(item, names, required=tuple(required))
+        if found.keys() >= required.keys():
             engines.append(EngineSettings(**found))
+            if found["kind"] == "containerd" and "api" in found:
+                reader.problem(item, "api is Docker's socket; containerd has none")
             if found["kind"] == "docker":
                 dockers.append((item, found["socket"]))
     served = {engine.socket for engine in engines if engine.kind == "containerd"}
@@ -287,6 +346,7 @@ _TOP: dict[str, Check] = {
     "builds": one_of("deny", "allow"),
     "engines": _engines,
     "deadlineSeconds": _seconds,
+    "sweep": _sweep,
     "stateDir": _path,
     "runDir": _path,
     "logDir": _path,

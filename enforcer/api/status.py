@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from enforcer.ports import PolicyInForce
+from enforcer.sweep import SweepView
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class HostStatus:
         engines: Of each its kind, socket and root.
         cache: Signatures, subjects and bytes; None where that cannot be told.
         audit_head: The hash of the line of the audit log that was written last.
+        sweep: What runs, as it was judged last.
     """
 
     version: str
@@ -32,3 +34,4 @@ class HostStatus:
     engines: tuple[tuple[str, str, str], ...]
     cache: tuple[int, int, int] | None
     audit_head: str
+    sweep: SweepView

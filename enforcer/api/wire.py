@@ -12,6 +12,7 @@ from enforcer.core.host_policy import HostPolicy
 from enforcer.core.record import DecisionRecord
 from enforcer.core.subject import Subject
 from enforcer.ports import Act, AdmissionRequest, ContainerRef, ImageRef
+from enforcer.sweep import Found, SweepView
 
 GATE = "gate"
 MAX_WHY = 1000  # characters of a door's reason; what it shows itself
@@ -133,6 +134,7 @@ def status_answer(found: HostStatus) -> pb.StatusResponse:
         pid=found.pid,
         policy_loaded_at=_milliseconds(found.loaded_at) if force else 0,
         audit_head=found.audit_head,
+        sweep=_sweep(found.sweep),
         engines=[pb.Engine(kind=e[0], socket=e[1], root=e[2]) for e in found.engines],
     )
     if force:
@@ -159,6 +161,37 @@ def add_tally(answer: pb.StatusResponse, tally: Tally, now: float) -> None:
             denied=door.denied,
             asked_at=_milliseconds(door.asked_at),
         )
+
+
+def _sweep(view: SweepView) -> pb.Sweep:
+    """Write what runs, as the sweep found it."""
+    return pb.Sweep(
+        at=_milliseconds(view.at),
+        running=view.running,
+        denied=view.denied,
+        unjudged=view.unjudged,
+        from_the_start=view.from_the_start,
+        stopped=view.stopped,
+        restarted=view.restarted,
+        found=[_standing(found) for found in view.found],
+        problems=view.problems,
+    )
+
+
+def _standing(found: Found) -> pb.Standing:
+    return pb.Standing(
+        engine=found.engine,
+        namespace=found.namespace,
+        container=found.container,
+        name=found.name,
+        reference=found.reference,
+        standing=found.standing,
+        code=found.code,
+        message=found.message,
+        since=_milliseconds(found.since),
+        from_the_start=found.from_the_start,
+        stopping=found.stopping,
+    )
 
 
 def _milliseconds(at: datetime | None) -> int:

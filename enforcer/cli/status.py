@@ -13,6 +13,8 @@ tries itself, because enforcerd opens no engine's socket. `-o json` prints
     day      of the last 24 h, or since the start: allowed, denied, p50_ms, p99_ms
     allowed, denied (both since the start), notices (all that makes this host laxer than
     it could be, and what ends soon), audit_head (sha256 of the newest line of the log)
+    sweep    of what runs: at, running, denied, unjudged, from_the_start, stopped,
+             restarted, found (the denied and the unjudged), problems
 
 Exit: 0 a policy is in force, 3 no daemon, 4 none is, or not the newest.
 """
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from enforcer.api.status_client import fetch_status
 from enforcer.cli.main import DONE, MISCONFIGURED
 from enforcer.cli.output import coloured, is_json, print_json, settings_of
+from enforcer.cli.status_sweep import print_sweep, running_line, sweep_members
 from enforcer.core.rfc3339 import format_rfc3339, parse_rfc3339
 
 if TYPE_CHECKING:
@@ -95,6 +98,7 @@ def _members(found: "StatusResponse") -> dict[str, Any]:
         "denied": found.denied,
         "notices": list(found.notices),
         "audit_head": found.audit_head,
+        "sweep": sweep_members(found.sweep),
     }
 
 
@@ -139,9 +143,11 @@ def _print(found: dict[str, Any], now: datetime) -> None:
         ("cache", _cache(found["cache"])),
         *((engine["kind"], _engine_line(engine)) for engine in found["engines"]),
         *((door["name"], _door(door, now)) for door in found["doors"]),
+        ("running", running_line(found["sweep"])),
         ("last 24 h", _day(found["day"], found["uptime_seconds"])),
     ):
         print(f"  {name:11} {line}")
+    print_sweep(found["sweep"])
     if found["policy"]["problem"]:
         print(f"  {coloured('problem', 'red')}     {found['policy']['problem']}")
     for notice in found["notices"]:

@@ -260,6 +260,7 @@ def _engine_settings(engine: Containerd | Dockerd) -> list[dict[str, str]]:
                 "socket": str(containerd.socket),
                 "root": str(engine.data_root),
                 "state": str(engine.exec_root),
+                "api": str(engine.socket),
             }
         )
     return found

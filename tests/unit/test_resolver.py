@@ -194,7 +194,7 @@ def test_a_path_that_breaks_the_reader_is_answered_too(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "method"), [(wire.SERVICE, "Stop"), ("other", "Resolve")]
+    ("service", "method"), [(wire.SERVICE, "Remove"), ("other", "Resolve")]
 )
 def test_there_is_no_other_method(service: str, method: str, path: Path) -> None:
     """What is not named is not done."""

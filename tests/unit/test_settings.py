@@ -16,6 +16,7 @@ from enforcer.settings import (
     DEFAULT_ENGINES,
     Settings,
     SettingsError,
+    SweepSettings,
     _document,
     load_settings,
 )
@@ -60,12 +61,15 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         HEAD + "mode: monitor\nnotationConfig: /n\nbuilds: allow\ndeadlineSeconds: 2\n"
         "notation: {allowLevels: [permissive, audit]}\n"
         f"engines: [{containerd}, {docker}]\n"
+        "sweep: {every: 5m, onDenied: stop, graceSeconds: 10}\n"
         "stateDir: /state\nrunDir: /run/e\n",
     )
 
     assert (found.mode, found.builds, found.deadline_seconds) == ("monitor", "allow", 2)
     assert found.notation.allow_levels == ("permissive", "audit")
     assert [engine.kind for engine in found.engines] == ["containerd", "docker"]
+    assert found.engines[1].api == Path("/run/docker.sock")
+    assert found.sweep == SweepSettings(300, "stop", 10)
     assert found.trust_dir == Path("/n/truststore/x509")
     assert (found.state_dir, found.run_dir) == (Path("/state"), Path("/run/e"))
     assert found.log_dir == Path("/state/log")
@@ -140,6 +144,17 @@ def test_an_empty_file_is_no_settings(tmp_path: Path, text: str) -> None:
         ),
         (HEAD + "notation: {allowLevels: audit}\n", "expected a list"),
         (HEAD + "notation: {allowLevels: [strict]}\n", '"strict" is not one of'),
+        (HEAD + "sweep: {often: 1m}\n", "unknown key"),
+        (HEAD + "sweep: {every: 59}\n", '"59" is not a time from 1m to 24h'),
+        (HEAD + "sweep: {every: 25h}\n", '"25h" is not a time from 1m to 24h'),
+        (HEAD + "sweep: {onDenied: kill}\n", '"kill" is not one of report, stop'),
+        (HEAD + "sweep: {graceSeconds: 0}\n", "a number from 1 to 600"),
+        (HEAD + "sweep: {graceSeconds: 601}\n", "a number from 1 to 600"),
+        (
+            HEAD + "engines: [{kind: containerd, socket: /s, root: /r, state: /s, "
+            "api: /a}]\n",
+            "containerd has none",
+        ),
         (HEAD + "engines: {}\n", "expected a list"),
         (HEAD + "engines: [{kind: podman}]\n", '"podman" is not one of docker'),
         (HEAD + f"engines: [{ENGINE % ('docker', '/d')}]\n", "no containerd engine"),

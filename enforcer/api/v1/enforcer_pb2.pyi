@@ -127,7 +127,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("version", "mode", "policy_path", "policy_digest", "policy_problem", "notices", "allowed", "denied", "uptime_seconds", "pid", "policy_loaded_at", "statements", "signers", "trust", "cache", "engines", "doors", "day", "audit_head")
+    __slots__ = ("version", "mode", "policy_path", "policy_digest", "policy_problem", "notices", "allowed", "denied", "uptime_seconds", "pid", "policy_loaded_at", "statements", "signers", "trust", "cache", "engines", "doors", "day", "audit_head", "sweep")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     POLICY_PATH_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +147,7 @@ class StatusResponse(_message.Message):
     DOORS_FIELD_NUMBER: _ClassVar[int]
     DAY_FIELD_NUMBER: _ClassVar[int]
     AUDIT_HEAD_FIELD_NUMBER: _ClassVar[int]
+    SWEEP_FIELD_NUMBER: _ClassVar[int]
     version: str
     mode: str
     policy_path: str
@@ -166,7 +167,8 @@ class StatusResponse(_message.Message):
     doors: _containers.RepeatedCompositeFieldContainer[Door]
     day: Day
     audit_head: str
-    def __init__(self, version: _Optional[str] = ..., mode: _Optional[str] = ..., policy_path: _Optional[str] = ..., policy_digest: _Optional[str] = ..., policy_problem: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., allowed: _Optional[int] = ..., denied: _Optional[int] = ..., uptime_seconds: _Optional[int] = ..., pid: _Optional[int] = ..., policy_loaded_at: _Optional[int] = ..., statements: _Optional[int] = ..., signers: _Optional[int] = ..., trust: _Optional[_Union[Trust, _Mapping]] = ..., cache: _Optional[_Union[CacheSize, _Mapping]] = ..., engines: _Optional[_Iterable[_Union[Engine, _Mapping]]] = ..., doors: _Optional[_Iterable[_Union[Door, _Mapping]]] = ..., day: _Optional[_Union[Day, _Mapping]] = ..., audit_head: _Optional[str] = ...) -> None: ...
+    sweep: Sweep
+    def __init__(self, version: _Optional[str] = ..., mode: _Optional[str] = ..., policy_path: _Optional[str] = ..., policy_digest: _Optional[str] = ..., policy_problem: _Optional[str] = ..., notices: _Optional[_Iterable[str]] = ..., allowed: _Optional[int] = ..., denied: _Optional[int] = ..., uptime_seconds: _Optional[int] = ..., pid: _Optional[int] = ..., policy_loaded_at: _Optional[int] = ..., statements: _Optional[int] = ..., signers: _Optional[int] = ..., trust: _Optional[_Union[Trust, _Mapping]] = ..., cache: _Optional[_Union[CacheSize, _Mapping]] = ..., engines: _Optional[_Iterable[_Union[Engine, _Mapping]]] = ..., doors: _Optional[_Iterable[_Union[Door, _Mapping]]] = ..., day: _Optional[_Union[Day, _Mapping]] = ..., audit_head: _Optional[str] = ..., sweep: _Optional[_Union[Sweep, _Mapping]] = ...) -> None: ...
 
 class Trust(_message.Message):
     __slots__ = ("anchors", "store", "subject", "earliest_end")
@@ -223,6 +225,54 @@ class Day(_message.Message):
     p50_us: int
     p99_us: int
     def __init__(self, allowed: _Optional[int] = ..., denied: _Optional[int] = ..., p50_us: _Optional[int] = ..., p99_us: _Optional[int] = ...) -> None: ...
+
+class Sweep(_message.Message):
+    __slots__ = ("at", "running", "denied", "unjudged", "from_the_start", "stopped", "restarted", "found", "problems")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    DENIED_FIELD_NUMBER: _ClassVar[int]
+    UNJUDGED_FIELD_NUMBER: _ClassVar[int]
+    FROM_THE_START_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    RESTARTED_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    at: int
+    running: int
+    denied: int
+    unjudged: int
+    from_the_start: int
+    stopped: int
+    restarted: int
+    found: _containers.RepeatedCompositeFieldContainer[Standing]
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, at: _Optional[int] = ..., running: _Optional[int] = ..., denied: _Optional[int] = ..., unjudged: _Optional[int] = ..., from_the_start: _Optional[int] = ..., stopped: _Optional[int] = ..., restarted: _Optional[int] = ..., found: _Optional[_Iterable[_Union[Standing, _Mapping]]] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Standing(_message.Message):
+    __slots__ = ("engine", "namespace", "container", "name", "reference", "standing", "code", "message", "since", "from_the_start", "stopping")
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    STANDING_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    FROM_THE_START_FIELD_NUMBER: _ClassVar[int]
+    STOPPING_FIELD_NUMBER: _ClassVar[int]
+    engine: str
+    namespace: str
+    container: str
+    name: str
+    reference: str
+    standing: str
+    code: str
+    message: str
+    since: int
+    from_the_start: bool
+    stopping: str
+    def __init__(self, engine: _Optional[str] = ..., namespace: _Optional[str] = ..., container: _Optional[str] = ..., name: _Optional[str] = ..., reference: _Optional[str] = ..., standing: _Optional[str] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., since: _Optional[int] = ..., from_the_start: _Optional[bool] = ..., stopping: _Optional[str] = ...) -> None: ...
 
 class ReloadRequest(_message.Message):
     __slots__ = ()

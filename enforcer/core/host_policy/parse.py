@@ -38,6 +38,7 @@ from enforcer.core.strictyaml import (
 
 API_VERSION = "enforcer/v1"
 EXPIRY = ("now", "floor", "authentic-time")
+ON_DENIED = ("report", "stop")
 _DENIABLE = ("image", "signature", "key")
 
 _Named = tuple[YamlReader, str, Node, Node]
@@ -106,6 +107,7 @@ class _Merger:
             ),
             "revocation": self._said_once("revocation", words.revocation),
             "expiry": self._said_once("expiry", one_of(*EXPIRY)),
+            "onDenied": self._said_once("onDenied", one_of(*ON_DENIED)),
             "algorithms": self._said_once("algorithms", words.algorithms),
             "deny": list_of(self._deny),
             "exempt": list_of(self._exempt),
@@ -140,6 +142,7 @@ class _Merger:
             exemptions=tuple(self._exemptions),
             mirrors=tuple(self._mirrors),
             at_floor=self._value("expiry", "now") == "floor",
+            stops=self._value("onDenied", "report") == "stop",
             warnings=tuple(self._warnings(always, statements)),
         )
 
@@ -266,4 +269,4 @@ def _scope(reader: YamlReader, node: Node) -> Scope | None:
         return None
 
 
-__all__ = ["API_VERSION", "EXPIRY", "parse_host_policy"]
+__all__ = ["API_VERSION", "EXPIRY", "ON_DENIED", "parse_host_policy"]

@@ -64,7 +64,8 @@ class HostPolicy:
     """A checked policy of one or more files. `digest` is of all of them.
 
     `signers` maps each name to what its signatures are judged by. With `at_floor` the
-    time to judge by is the newest that this host has proof of.
+    time to judge by is the newest that this host has proof of. With `stops`, what it
+    denies while it runs is to end; a host may say otherwise.
     """
 
     signers: Mapping[str, Statement]
@@ -75,6 +76,7 @@ class HostPolicy:
     exemptions: tuple[Exemption, ...] = ()
     mirrors: tuple[Mirror, ...] = ()
     at_floor: bool = False
+    stops: bool = False
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -145,6 +145,11 @@ class DiskCache:
                 break
         return CacheSize(signatures, subjects, bytes_)
 
+    def absence(self) -> str:
+        """Say that there is no cache, which may be a disk that is missing; else ""."""
+        there = os.path.lexists(self._root / "index.db") and self._blobs.is_dir()
+        return "" if there else f"there is no signature cache in {self._root}"
+
     # -- writing: one writer at a time ------------------------------------------
 
     def add(self, items: Iterable[Collected]) -> tuple[int, list[Refused]]:

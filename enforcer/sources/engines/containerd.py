@@ -1,5 +1,6 @@
 """containerd: records over its socket, blobs from its content store on disk."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ from enforcer.sources.engines.pb import (
     content_pb2_grpc,
     images_pb2,
     images_pb2_grpc,
+    tasks_pb2,
+    tasks_pb2_grpc,
 )
 from enforcer.sources.engines.snapshots import Snapshots
 
@@ -81,6 +84,7 @@ class Containerd:
         self._images = images_pb2_grpc.ImagesStub(channel)
         self.snapshots = Snapshots(channel)
         self._content = content_pb2_grpc.ContentStub(channel)
+        self._tasks = tasks_pb2_grpc.TasksStub(channel)
 
     def claim(self, namespace: str, start: Start) -> Claim:
         """Say what a container of a namespace would run, from its record.
@@ -271,6 +275,26 @@ class Containerd:
             self._containers.Get, request, within(namespace), what
         )
         return found.container
+
+    def send_signal(self, namespace: str, container: str, number: int) -> bool:
+        """Send a signal to a container; SIGKILL goes to all its processes.
+
+        Return whether there was something to send it to.
+
+        Raises:
+            EngineError: containerd did not answer, or could not.
+        """
+        request = tasks_pb2.KillRequest(
+            container_id=container, signal=number, all=number == signal.SIGKILL
+        )
+        what = f"task {clip(container, limit=64)}"
+        try:
+            call(self._tasks.Kill, request, within(namespace), what)
+        except EngineError as error:
+            if error.code is Code.NO_RECORD:
+                return False
+            raise
+        return True
 
 
 def ambiguous(shown: str, why: str) -> EngineError:

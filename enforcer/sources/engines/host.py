@@ -11,7 +11,15 @@ from enforcer.core.errors import clip
 from enforcer.core.image import Platform
 from enforcer.core.subject import Claim
 from enforcer.files import FileMissingError, read_file
-from enforcer.ports import BuildStep, ContainerRef, EngineError, ImageRef
+from enforcer.ports import (
+    BuildStep,
+    ContainerRef,
+    EngineError,
+    ImageRef,
+    RefusedContainer,
+    Roll,
+    RunningContainer,
+)
 from enforcer.sources.engines.at_rest import (
     containerd_image,
     docker_image,
@@ -20,6 +28,7 @@ from enforcer.sources.engines.at_rest import (
 from enforcer.sources.engines.bundle import load_start
 from enforcer.sources.engines.containerd import Containerd
 from enforcer.sources.engines.docker import NAMESPACE, Docker
+from enforcer.sources.engines.given_up import given_up
 from enforcer.sources.engines.image_mounts import (
     Finder,
     containerd_images,
@@ -27,6 +36,8 @@ from enforcer.sources.engines.image_mounts import (
     image_mounts,
     store_folders,
 )
+from enforcer.sources.engines.running import RollCall
+from enforcer.sources.engines.stopping import Stopper
 
 # Python's names for machines -> Go's (image-spec, "Platform")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -35,22 +46,40 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686"
 class HostEngines:
     """The engines enforcer.yaml lists; finds the one a bundle belongs to."""
 
-    def __init__(self, engines: Sequence[tuple[str, Path, Path, Path]]) -> None:
-        """Take (kind, socket, root, state) of each engine."""
-        self._roots = {root: root.resolve() for _, _, root, _ in engines}
-        resolved = [(k, s, root.resolve(), st.resolve()) for k, s, root, st in engines]
+    def __init__(self, engines: Sequence[tuple[str, Path, Path, Path, Path]]) -> None:
+        """Take (kind, socket, root, state, api) of each engine."""
+        self._roots = {root: root.resolve() for _, _, root, _, _ in engines}
+        resolved = [(k, s, r.resolve(), st.resolve(), a) for k, s, r, st, a in engines]
         self.containerds = [
             Containerd(socket=s, root=root, state=st, platform=host_platform())
-            for kind, s, root, st in resolved
+            for kind, s, root, st, _ in resolved
             if kind == "containerd"
         ]
         self.dockers = [
-            Docker(root=root, containerd=containerd)
-            for kind, s, root, _ in resolved
+            Docker(root=root, containerd=containerd, api=api)
+            for kind, s, root, _, api in resolved
             if kind == "docker"
             for containerd in self.containerds
             if containerd.socket == s
         ]
+        self._roll_call = RollCall(self.containerds, self.dockers)
+        self._stopper = Stopper(self.containerds, self.dockers)
+
+    def running(self) -> Roll:
+        """Say what runs; see `ports.LiveEngines`."""
+        return self._roll_call.roll()
+
+    def refused(self) -> tuple[RefusedContainer, ...]:
+        """Say what Docker gave up; see `ports.LiveEngines`."""
+        return tuple(found for docker in self.dockers for found in given_up(docker))
+
+    def stop(self, container: RunningContainer, grace_seconds: int) -> None:
+        """Begin to stop a container; see `ports.LiveEngines`."""
+        self._stopper.stop(container, grace_seconds)
+
+    def start(self, container: RefusedContainer) -> None:
+        """Begin to start a container; see `ports.LiveEngines`."""
+        self._stopper.start(container)
 
     def resolve(self, container: ContainerRef) -> Claim | BuildStep:
         """Say what would run; see `ports.Engines`."""

@@ -15,8 +15,17 @@ from enforcer import ttrpc
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, MalformedError, clip
 from enforcer.core.subject import Claim
-from enforcer.ports import BuildStep, ContainerRef, EngineError, ImageRef
-from enforcer.sources.resolver import wire
+from enforcer.ports import (
+    BuildStep,
+    ContainerRef,
+    EngineError,
+    ImageRef,
+    RefusedContainer,
+    Roll,
+    RunningContainer,
+)
+from enforcer.sources.resolver import live_wire, wire
+from enforcer.sources.resolver.pb import resolver_pb2 as pb
 
 MAX_KEPT = 32  # connections that wait for the next question: as many as judge at once
 RETRY_SECONDS = 0.02  # until a resolver that is being replaced takes a question
@@ -34,7 +43,7 @@ class ResolverError(EngineError):
 
 
 class ResolverClient:
-    """`ports.Engines` behind resolver.sock. Safe to share between threads."""
+    """`ports.LiveEngines` behind resolver.sock. Safe to share between threads."""
 
     def __init__(self, path: Path, *, seconds: float) -> None:
         """Ask at `path`; each call takes `seconds` at most."""
@@ -56,6 +65,27 @@ class ResolverClient:
             if isinstance(found, BuildStep):
                 raise MalformedError("a build step is no image", remedy="")
             return found
+
+    def running(self) -> Roll:
+        """Say what runs; see `ports.LiveEngines`."""
+        with self._understood():
+            return live_wire.parse_roll(self._call("ListRunning", pb.Nothing()))
+
+    def refused(self) -> tuple[RefusedContainer, ...]:
+        """Say what Docker gave up; see `ports.LiveEngines`."""
+        with self._understood():
+            raw = self._call("ListRefused", pb.Nothing())
+            return live_wire.parse_refused_list(raw)
+
+    def stop(self, container: RunningContainer, grace_seconds: int) -> None:
+        """Begin to stop a container; see `ports.LiveEngines`."""
+        with self._understood():
+            self._call("Stop", live_wire.stopping_message(container, grace_seconds))
+
+    def start(self, container: RefusedContainer) -> None:
+        """Begin to start a container; see `ports.LiveEngines`."""
+        with self._understood():
+            self._call("Start", live_wire.start_message(container))
 
     def close(self) -> None:
         """Hang up wherever nothing is being asked."""

@@ -36,7 +36,7 @@ def read(kind: type[_Message], raw: bytes) -> _Message:
     try:
         found: _Message = kind.FromString(raw)
     except Exception as error:  # protobuf's DecodeError differs by implementation
-        raise _malformed(f"no {kind.__name__}") from error
+        raise malformed(f"no {kind.__name__}") from error
     return found
 
 
@@ -58,7 +58,7 @@ def parse_container(raw: bytes) -> ContainerRef:
     """Read a question about a container, or raise MalformedError."""
     asked = read(pb.Container, raw)
     if not (asked.id and asked.bundle.startswith("/") and asked.pid):
-        raise _malformed("no container: an id, an absolute path, and who asks")
+        raise malformed("no container: an id, an absolute path, and who asks")
     return ContainerRef(
         asked.id, asked.bundle, asked.runtime_root, asked.command, asked.pid
     )
@@ -96,13 +96,29 @@ def result(message: Message) -> bytes:
 
 def failure(error: EnforcerError) -> bytes:
     """Write the answer to a call that failed."""
-    return pb.Reply(
-        failure=pb.Failure(
-            code=str(error.code),
-            what=clip(error.what, limit=MAX_TEXT),
-            remedy=clip(error.remedy, limit=MAX_TEXT),
-        )
-    ).SerializeToString()
+    return pb.Reply(failure=failure_message(error)).SerializeToString()
+
+
+def failure_message(error: EnforcerError) -> pb.Failure:
+    """Write an error."""
+    return pb.Failure(
+        code=str(error.code),
+        what=clip(error.what, limit=MAX_TEXT),
+        remedy=clip(error.remedy, limit=MAX_TEXT),
+    )
+
+
+def failure_error(found: pb.Failure) -> EngineError:
+    """Return the error that was written, or raise MalformedError."""
+    try:
+        code = Code(found.code)
+    except ValueError as error:
+        raise malformed("a code of another version") from error
+    return EngineError(
+        clip(found.what, limit=MAX_TEXT),
+        remedy=clip(found.remedy, limit=MAX_TEXT),
+        code=code,
+    )
 
 
 def parse_reply(raw: bytes) -> bytes:
@@ -115,15 +131,7 @@ def parse_reply(raw: bytes) -> bytes:
     reply = read(pb.Reply, raw)
     if not reply.HasField("failure"):
         return reply.result
-    try:
-        code = Code(reply.failure.code)
-    except ValueError as error:
-        raise _malformed("a code of another version") from error
-    raise EngineError(
-        clip(reply.failure.what, limit=MAX_TEXT),
-        remedy=clip(reply.failure.remedy, limit=MAX_TEXT),
-        code=code,
-    )
+    raise failure_error(reply.failure)
 
 
 def resolved_message(found: Claim | BuildStep) -> pb.Resolved:
@@ -143,10 +151,15 @@ def parse_resolved(raw: bytes) -> Claim | BuildStep:
     """Read what would run, or raise MalformedError."""
     found = read(pb.Resolved, raw)
     if found.HasField("claim") == bool(found.build_step):
-        raise _malformed("not exactly one of an image and a build step")
+        raise malformed("not exactly one of an image and a build step")
     if found.build_step:
         return BuildStep(clip(found.build_step, limit=MAX_TEXT))
-    mounts = _bounded(found.mounts, MAX_MOUNTS)
+    return claim_of(found)
+
+
+def claim_of(found: pb.Resolved) -> Claim:
+    """Return the claim with what would be mounted, or raise MalformedError."""
+    mounts = bounded(found.mounts, MAX_MOUNTS)
     return _claim(found.claim, tuple(_mount(mount) for mount in mounts))
 
 
@@ -166,22 +179,22 @@ def _claim_message(claim: Claim) -> pb.Claim:
 def _claim(found: pb.Claim, mounts: tuple[ImageMount, ...] = ()) -> Claim:
     return Claim(
         clip(found.shown, limit=MAX_TEXT),
-        tuple(_name(name) for name in _bounded(found.names, MAX_NAMES)),
+        tuple(_name(name) for name in bounded(found.names, MAX_NAMES)),
         Digest.parse(found.config_digest),
         found.config,
         Digest.parse(found.rootfs) if found.rootfs else None,
         tuple(
             Content(content.media_type, content.raw)
-            for content in _bounded(found.contents, MAX_CONTENTS)
+            for content in bounded(found.contents, MAX_CONTENTS)
         ),
         mounts,
     )
 
 
 def _mount(found: pb.Mount) -> ImageMount:
-    images = tuple(_claim(image) for image in _bounded(found.images, MAX_IMAGES))
+    images = tuple(_claim(image) for image in bounded(found.images, MAX_IMAGES))
     if not images:
-        raise _malformed("a mount of no image")
+        raise malformed("a mount of no image")
     return ImageMount(clip(found.destination, limit=MAX_TEXT), images)
 
 
@@ -191,17 +204,19 @@ def _name(found: pb.Name) -> ImageName:
         not found.repository
         or clip(found.repository, limit=MAX_TEXT) != found.repository
     ):
-        raise _malformed("a name that no image can have")
+        raise malformed("a name that no image can have")
     return ImageName(clip(found.shown, limit=MAX_TEXT), found.repository)
 
 
-def _bounded(items: Sequence[_Item], most: int) -> Sequence[_Item]:
+def bounded(items: Sequence[_Item], most: int) -> Sequence[_Item]:
+    """Return the items, or raise MalformedError where there are more."""
     if len(items) > most:
-        raise _malformed(f"more than {most} at once")
+        raise malformed(f"more than {most} at once")
     return items
 
 
-def _malformed(what: str) -> MalformedError:
+def malformed(what: str) -> MalformedError:
+    """Return what is said of a message of another shape."""
     return MalformedError(
         f"on resolver.sock there was {what}",
         remedy="systemctl restart enforcer-resolver enforcer",

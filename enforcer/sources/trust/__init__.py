@@ -1,7 +1,7 @@
 """Policies and trust stores on disk: Notation's folder, and the host's own."""
 
 from enforcer.sources.trust.host import load_host_policy
-from enforcer.sources.trust.kept import Fingerprint, KeptPolicy, fingerprint
+from enforcer.sources.trust.kept import Fingerprint, KeptPolicy, fingerprint, marks
 from enforcer.sources.trust.notation import POLICY_NAMES, load_notation_policy
 from enforcer.sources.trust.stores import read_store
 
@@ -12,5 +12,6 @@ __all__ = [
     "fingerprint",
     "load_host_policy",
     "load_notation_policy",
+    "marks",
     "read_store",
 ]

@@ -66,6 +66,11 @@ def fingerprint(places: Sequence[Path]) -> Fingerprint:
     return tuple(chain.from_iterable(found))
 
 
+def marks(places: Sequence[Path]) -> Fingerprint:
+    """Return what changes when one of these itself does, however much is in it."""
+    return tuple(next(_entries(place)) for place in places)
+
+
 def _entries(place: Path) -> Iterator[tuple[object, ...]]:
     """Yield what is there and below, the nearest first: that is what is read."""
     waiting = deque([place])

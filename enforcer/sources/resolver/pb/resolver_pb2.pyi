@@ -97,3 +97,65 @@ class Mount(_message.Message):
     destination: str
     images: _containers.RepeatedCompositeFieldContainer[Claim]
     def __init__(self, destination: _Optional[str] = ..., images: _Optional[_Iterable[_Union[Claim, _Mapping]]] = ...) -> None: ...
+
+class Nothing(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Roll(_message.Message):
+    __slots__ = ("running", "problems")
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    running: _containers.RepeatedCompositeFieldContainer[Running]
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, running: _Optional[_Iterable[_Union[Running, _Mapping]]] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Running(_message.Message):
+    __slots__ = ("engine", "root", "namespace", "id", "name", "started", "bundle", "shim_pid")
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    SHIM_PID_FIELD_NUMBER: _ClassVar[int]
+    engine: str
+    root: str
+    namespace: str
+    id: str
+    name: str
+    started: str
+    bundle: str
+    shim_pid: int
+    def __init__(self, engine: _Optional[str] = ..., root: _Optional[str] = ..., namespace: _Optional[str] = ..., id: _Optional[str] = ..., name: _Optional[str] = ..., started: _Optional[str] = ..., bundle: _Optional[str] = ..., shim_pid: _Optional[int] = ...) -> None: ...
+
+class Stopping(_message.Message):
+    __slots__ = ("container", "grace_seconds")
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    GRACE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    container: Running
+    grace_seconds: int
+    def __init__(self, container: _Optional[_Union[Running, _Mapping]] = ..., grace_seconds: _Optional[int] = ...) -> None: ...
+
+class RefusedList(_message.Message):
+    __slots__ = ("refused",)
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    refused: _containers.RepeatedCompositeFieldContainer[Refused]
+    def __init__(self, refused: _Optional[_Iterable[_Union[Refused, _Mapping]]] = ...) -> None: ...
+
+class Refused(_message.Message):
+    __slots__ = ("root", "id", "name", "code", "claim", "failure")
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    root: str
+    id: str
+    name: str
+    code: str
+    claim: Resolved
+    failure: Failure
+    def __init__(self, root: _Optional[str] = ..., id: _Optional[str] = ..., name: _Optional[str] = ..., code: _Optional[str] = ..., claim: _Optional[_Union[Resolved, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...

@@ -47,6 +47,26 @@ class ResolverStub:
                 request_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Image.SerializeToString,
                 response_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
                 _registered_method=True)
+        self.ListRunning = channel.unary_unary(
+                '/enforcer.sources.resolver.pb.Resolver/ListRunning',
+                request_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+                _registered_method=True)
+        self.ListRefused = channel.unary_unary(
+                '/enforcer.sources.resolver.pb.Resolver/ListRefused',
+                request_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+                _registered_method=True)
+        self.Stop = channel.unary_unary(
+                '/enforcer.sources.resolver.pb.Resolver/Stop',
+                request_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Stopping.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+                _registered_method=True)
+        self.Start = channel.unary_unary(
+                '/enforcer.sources.resolver.pb.Resolver/Start',
+                request_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Refused.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+                _registered_method=True)
 
 
 class ResolverServicer:
@@ -69,6 +89,34 @@ class ResolverServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRunning(self, request, context):
+        """a Roll
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRefused(self, request, context):
+        """a RefusedList
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Stop(self, request, context):
+        """a Nothing
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Start(self, request, context):
+        """a Nothing
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ResolverServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -80,6 +128,26 @@ def add_ResolverServicer_to_server(servicer, server):
             'ResolveImage': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveImage,
                     request_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Image.FromString,
+                    response_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.SerializeToString,
+            ),
+            'ListRunning': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRunning,
+                    request_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.FromString,
+                    response_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.SerializeToString,
+            ),
+            'ListRefused': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefused,
+                    request_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.FromString,
+                    response_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.SerializeToString,
+            ),
+            'Stop': grpc.unary_unary_rpc_method_handler(
+                    servicer.Stop,
+                    request_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Stopping.FromString,
+                    response_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.SerializeToString,
+            ),
+            'Start': grpc.unary_unary_rpc_method_handler(
+                    servicer.Start,
+                    request_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Refused.FromString,
                     response_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.SerializeToString,
             ),
     }
@@ -139,6 +207,114 @@ class Resolver:
             target,
             '/enforcer.sources.resolver.pb.Resolver/ResolveImage',
             enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Image.SerializeToString,
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRunning(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enforcer.sources.resolver.pb.Resolver/ListRunning',
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefused(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enforcer.sources.resolver.pb.Resolver/ListRefused',
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Stop(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enforcer.sources.resolver.pb.Resolver/Stop',
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Stopping.SerializeToString,
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Start(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enforcer.sources.resolver.pb.Resolver/Start',
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Refused.SerializeToString,
             enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
             options,
             channel_credentials,
