@@ -38,7 +38,7 @@ def print_sweep(found: dict[str, Any]) -> None:
     """Print which of those that run could not start now, and why."""
     if found["from_the_start"]:
         count = found["from_the_start"]
-        print(f"  {count} denied since first looked at: these predate enforcement")
+        print(f"  {count} ran before this daemon, and may predate enforcement")
     for one in found["found"][:MAX_LINES]:
         mark = coloured(one["standing"], "red")
         what = f"{one['name']} ({one['reference']}): {one['message']} [{one['code']}]"

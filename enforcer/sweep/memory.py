@@ -29,7 +29,7 @@ class Known:
         problem: Why there is no claim, or no newer one.
         draft: The last decision that was put on record, or was nothing to record.
         since: When it began to stand so.
-        from_the_start: It never stood otherwise.
+        from_the_start: It was in the first roll, and never stood otherwise.
         stops: How often it was asked to end, and `stop_at` when it may be again.
     """
 
@@ -40,7 +40,7 @@ class Known:
     try_at: float = 0.0
     draft: DecisionRecord | None = None
     since: datetime | None = None
-    from_the_start: bool = True
+    from_the_start: bool = False
     stops: int = 0
     stop_at: float = 0.0
     stopping: str = ""
@@ -62,6 +62,7 @@ class Memory:
     def __init__(self, engines: LiveEngines) -> None:
         self._engines = engines
         self._known: dict[RunningContainer, Known] = {}
+        self._first = True
         self._claims: dict[Claim, Claim] = {}
 
     @property
@@ -72,7 +73,11 @@ class Memory:
     def call(self, running: Iterable[RunningContainer]) -> list[Known]:
         """Return all that runs, with what is known of it."""
         old = self._known
-        self._known = {c: old.get(c) or Known(c) for c in running}
+        self._known = {
+            one: old.get(one) or Known(one, from_the_start=self._first)
+            for one in running
+        }
+        self._first = False
         kept = (k.claim for k in self._known.values() if k.claim is not None)
         self._claims = {claim: claim for claim in kept}
         return list(self._known.values())

@@ -28,8 +28,8 @@ class Found:
 
     Attributes:
         since: When this was found, aware, UTC.
-        from_the_start: It was so when first looked at: it runs since before this host
-            enforced that, or in monitor mode.
+        from_the_start: It ran when this daemon first looked, and was so then: it runs
+            since before this host enforced anything, or that.
         stopping: What is done about it, for people; "" for nothing.
     """
 
@@ -52,7 +52,7 @@ class SweepView:
 
     Attributes:
         at: When everything was judged last; None before the first time.
-        from_the_start: How many of the denied were so when first looked at.
+        from_the_start: How many of the denied were so at the very first look.
         problems: What could not be looked at, or done.
         stopped: How many were asked to end, since this daemon runs.
         restarted: How many that Docker had given up were started again.

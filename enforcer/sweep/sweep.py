@@ -63,7 +63,6 @@ class Sweep:
         self._wake = threading.Event()
         self._seen: object = None
         self._sweep_at = self._roll_at = self._rest_until = 0.0
-        self._problems: tuple[str, ...] = ()
         self._rules = rules
         self.view = SweepView()
 
@@ -86,7 +85,7 @@ class Sweep:
                 self.turn()
             except Exception as error:  # noqa: BLE001 - or nothing is swept again
                 why = f"the sweep failed with {type(error).__name__}"
-                self._note([f"{why} [{Code.SWEEP_FAILED}]"])
+                self._show(self.view, [f"{why} [{Code.SWEEP_FAILED}]"])
                 self._ending.wait(FAILED_SECONDS)
                 self._changed.set()
             self._wake.wait(LOOK_SECONDS)
@@ -121,8 +120,8 @@ class Sweep:
         self._judge(known if due else learnt)
         denied = [one for one in known if one.is_denied]
         problems = self._stops.stop(denied, now, self._changed.is_set)
-        self._note([*roll.problems, *problems])
-        self.view = self._seen_now(known, judged=changed or due)
+        view = self._seen_now(known, judged=changed or due)
+        self._show(view, [*roll.problems, *problems])
 
     def _roll(self) -> Roll:
         """Ask what runs; where nobody can say, what ran before is all there is."""
@@ -160,8 +159,8 @@ class Sweep:
 
     def _take(self, one: Known, record: DecisionRecord) -> None:
         quiet = _is_no_news(one, record)
-        waited = one.from_the_start and one.standing is Standing.UNJUDGED
-        one.from_the_start = one.draft is None or waited
+        new = one.standing in (None, Standing.UNJUDGED)
+        one.from_the_start = one.from_the_start and new
         one.draft, one.since = record, record.at
         one.stops, one.stop_at, one.stopping = 0, 0.0, ""
         if quiet:
@@ -184,12 +183,12 @@ class Sweep:
         why = f"{error.what}. {error.remedy}" if error else "its engine was not asked"
         return self._admission.unrecorded(request, code, why)
 
-    def _note(self, problems: Sequence[str]) -> None:
+    def _show(self, view: SweepView, problems: Sequence[str]) -> None:
+        """Put a view and its problems in place at once; log the problems once."""
         told = tuple(clip(problem, limit=500) for problem in problems[:MAX_PROBLEMS])
-        for problem in set(told) - set(self._problems):
+        for problem in sorted(set(told) - set(self.view.problems)):
             log.warning("sweep", problem=problem)
-        self._problems = told
-        self.view = replace(self.view, problems=told)
+        self.view = replace(view, problems=told)
 
     def _seen_now(self, known: Sequence[Known], *, judged: bool) -> SweepView:
         bad = [one for one in known if one.draft and not one.draft.decision.allowed]
