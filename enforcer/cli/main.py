@@ -40,6 +40,8 @@ _STATUS = {
     Code.FILE_NOT_TRUSTED: MISCONFIGURED,
     Code.LEVEL_NOT_ALLOWED: MISCONFIGURED,
     Code.SETTINGS_INVALID: MISCONFIGURED,
+    Code.INSTALL_ENGINE_MISSING: UNREACHABLE,
+    Code.INSTALL_SETTINGS: MISCONFIGURED,
 }
 
 # verb -> the module that does it, and its line in --help
@@ -56,6 +58,8 @@ _VERBS = {
     "watch": "decisions as they are made",
     "doctor": "what is amiss on this host, and what mends it",
     "gate": "write the gate for this host",
+    "install": "put enforcer in front of this host's engines",
+    "uninstall": "take enforcer off this host, every byte as before",
 }
 
 _OUTPUTS = ("text", "json")  # unless a verb's module says otherwise

@@ -148,6 +148,22 @@ class Code(StrEnum):
     SWEEP_RESTART_FAILED = "ENF-2407"
     DOCKER_UNREACHABLE = "ENF-2408"
     DOCKER_SAID_NO = "ENF-2409"
+    INSTALL_NOT_ROOT = "ENF-2301"
+    INSTALL_NO_SYSTEMD = "ENF-2302"
+    INSTALL_ENGINE_MISSING = "ENF-2303"
+    INSTALL_ENGINE_KIND = "ENF-2304"
+    INSTALL_RUNC = "ENF-2305"
+    INSTALL_CONFIG_UNREADABLE = "ENF-2306"
+    INSTALL_CONFIG_CONFLICT = "ENF-2307"
+    INSTALL_STORAGE = "ENF-2308"
+    INSTALL_ENVIRONMENT = "ENF-2309"
+    INSTALL_HALF_DONE = "ENF-2310"
+    INSTALL_OTHER = "ENF-2311"
+    INSTALL_SETTINGS = "ENF-2312"
+    INSTALL_WOULD_DENY = "ENF-2313"
+    INSTALL_ROLLED_BACK = "ENF-2314"
+    UNINSTALL_JOURNAL = "ENF-2315"
+    UNINSTALL_INCOMPLETE = "ENF-2316"
 
 
 # code -> (what it means, what to do). One line each: `explain` wraps them.
@@ -757,5 +773,82 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.DOCKER_SAID_NO: (
         "Docker's API refused to stop or start a container.",
         "The message holds Docker's reason.",
+    ),
+    Code.INSTALL_NOT_ROOT: (
+        "Only root changes what the engines of a host start.",
+        "Run it as root.",
+    ),
+    Code.INSTALL_NO_SYSTEMD: (
+        "systemd does not run this host, or did not do what it was told.",
+        "Run the command that the message names and see; without systemd, install by "
+        "hand as the README says.",
+    ),
+    Code.INSTALL_ENGINE_MISSING: (
+        "The engine to install for does not run on this host, or does not answer.",
+        "Start it (`systemctl start docker` or `containerd`), or leave out its option.",
+    ),
+    Code.INSTALL_ENGINE_KIND: (
+        "This kind of Docker (a snap, or rootless) has programs and folders that no "
+        "gate on the host can stand in front of.",
+        "Use the packages of the distribution or of Docker.",
+    ),
+    Code.INSTALL_RUNC: (
+        "The engines must find exactly one runc, and it must be a Debian package's, "
+        "so that an upgrade of it does not replace the gate.",
+        "Remove the other one that the message names, or install the package runc.",
+    ),
+    Code.INSTALL_CONFIG_UNREADABLE: (
+        "A configuration file of an engine cannot be changed safely: it does not "
+        "parse, is a link, is not root's alone, or more would change than is meant.",
+        "Mend the file; nothing was changed.",
+    ),
+    Code.INSTALL_CONFIG_CONFLICT: (
+        "An engine's configuration says already what enforcer would set, in another "
+        "way or with another value.",
+        "Remove that, or leave out the option that needs it; nothing was changed.",
+    ),
+    Code.INSTALL_STORAGE: (
+        "The engine keeps images in a way that enforcer cannot judge. Nothing could "
+        "start.",
+        "Use overlay2 or overlayfs.",
+    ),
+    Code.INSTALL_ENVIRONMENT: (
+        "enforcer's own programs are not where its units start them, or others than "
+        "root could change them.",
+        "python3 -m venv /usr/lib/enforcer && /usr/lib/enforcer/bin/pip install .",
+    ),
+    Code.INSTALL_HALF_DONE: (
+        "An earlier installation is on this host, whole or half.",
+        "Run `enforcer uninstall`, then install again.",
+    ),
+    Code.INSTALL_OTHER: (
+        "Parts of an enforcer that no `enforcer install` made are on this host.",
+        "Take them off as they were put on (README); nothing was changed.",
+    ),
+    Code.INSTALL_SETTINGS: (
+        "enforcer.yaml is there already and says something else than what is to be "
+        "installed. It is yours, so it is not changed.",
+        "Change what the message names, or leave out or add `--enforce`.",
+    ),
+    Code.INSTALL_WOULD_DENY: (
+        "With `--enforce`, images that run now would not start again.",
+        "Sign them, or install without `--enforce` first; `--yes` installs all the "
+        "same.",
+    ),
+    Code.INSTALL_ROLLED_BACK: (
+        "A step of the installation failed, so all of it was undone. The engines run "
+        "as before.",
+        "Mend what the message names and install again.",
+    ),
+    Code.UNINSTALL_JOURNAL: (
+        "The journal of the installation is damaged, or others than root could have "
+        "written it, so it is not followed.",
+        "Look at /var/lib/enforcer-install; the README says how to take enforcer off "
+        "by hand.",
+    ),
+    Code.UNINSTALL_INCOMPLETE: (
+        "Something could not be undone; the message says what and why.",
+        "Mend that and run `/usr/libexec/enforcer/uninstall` again: it goes on where "
+        "it stopped.",
     ),
 }

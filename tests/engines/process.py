@@ -21,13 +21,14 @@ def run(
     timeout_seconds: float = 60,
     check: bool = True,
     cwd: Path | None = None,
+    stdin: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end; with `check`, raise EngineError showing all it printed."""
     done = subprocess.run(
         [str(word) for word in command],
         env=dict(env),
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        input=stdin or "",
         capture_output=True,
         text=True,
         timeout=timeout_seconds,

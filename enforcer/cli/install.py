@@ -1,0 +1,120 @@
+"""`enforcer install`: put enforcer in front of this host's engines, or undo it all."""
+
+import argparse
+import sys
+
+from enforcer.cli.main import DONE, UsageError
+from enforcer.cli.output import is_json, print_json
+from enforcer.core.codes import Code
+from enforcer.core.errors import clip
+from enforcer.host.install.engines import InstallError
+from enforcer.host.install.install import described, install
+from enforcer.host.install.look import look
+from enforcer.host.install.plan import Wanted, plan
+from enforcer.host.install.preview import Preview, preview
+
+MAX_NAMES = 20  # of denied images, for people
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    parser.add_argument("--docker", action="store_true", help="for Docker")
+    parser.add_argument(
+        "--authz", action="store_true", help="Docker's plug-in, too: refuses at create"
+    )
+    parser.add_argument(
+        "--containerd", action="store_true", help="for containerd; refuses pulls, too"
+    )
+    parser.add_argument(
+        "--cri", action="store_true", help="for kubelet: a gate by name, and a proxy"
+    )
+    parser.add_argument(
+        "--enforce", action="store_true", help="refuse at once; else only record"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show all, change none")
+    parser.add_argument(
+        "--yes", action="store_true", help="also if what runs now would be denied"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, plan, preview; then do it, or show it."""
+    if not (arguments.docker or arguments.containerd or arguments.cri):
+        raise UsageError("say for what: --docker, --containerd or --cri")
+    if arguments.authz and not arguments.docker:
+        raise UsageError("--authz is Docker's: add --docker")
+    wanted = Wanted(
+        arguments.docker,
+        arguments.authz,
+        arguments.containerd,
+        arguments.cri,
+        arguments.enforce,
+    )
+    host = look(wanted)
+    stages = plan(wanted, host.ground)
+    found = preview(host.settings)
+    said: list[str] = []
+    say = said.append if is_json(arguments) else _print
+    if not is_json(arguments):
+        _print_preview(found)
+    if arguments.dry_run:
+        steps = described(stages)
+        for step in steps if not is_json(arguments) else ():
+            print(f"{step.line}\n{step.diff}", end="")
+    else:
+        steps = ()
+        _require_consent(found, arguments)
+        install(stages, host, say)
+        for line in _next(wanted):
+            say(line)
+    if is_json(arguments):
+        print_json(
+            {
+                "installed": not arguments.dry_run,
+                "mode": wanted.mode,
+                "images": found.images,
+                "denied": [{"image": n, "message": w} for n, w in found.denied],
+                "steps": [{"step": s.line, "diff": s.diff} for s in steps],
+                "said": said,
+            }
+        )
+    return DONE
+
+
+def _require_consent(found: Preview, arguments: argparse.Namespace) -> None:
+    if found.denied and arguments.enforce and not arguments.yes:
+        raise InstallError(
+            f"{found.text}: {clip(', '.join(name for name, _ in found.denied))}",
+            remedy="Sign them, leave out --enforce, or add --yes.",
+            code=Code.INSTALL_WOULD_DENY,
+        )
+
+
+def _print_preview(found: Preview) -> None:
+    print(found.text)
+    for name, why in found.denied[:MAX_NAMES]:
+        print(f"  {clip(name)}: {clip(why, limit=300)}")
+    if len(found.denied) > MAX_NAMES:
+        print(f"  ... and {len(found.denied) - MAX_NAMES} more")
+
+
+def _next(wanted: Wanted) -> list[str]:
+    told = [f"enforcer is on this host, mode {wanted.mode}"]
+    if wanted.cri:
+        told.append(
+            "kubelet: --container-runtime-endpoint=unix:///run/enforcer/cri.sock"
+        )
+    if not wanted.enforce:
+        told.append(
+            "next: enforcer status; sign what is missing; then mode: enforce in "
+            "/etc/enforcer/enforcer.yaml, and rm /etc/enforcer/gate.conf"
+        )
+    told.append(
+        "to take it off: enforcer uninstall (or /usr/libexec/enforcer/uninstall)"
+    )
+    return told
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+    sys.stdout.flush()

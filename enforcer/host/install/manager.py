@@ -1,0 +1,90 @@
+"""systemd, by its commands: the one place that calls them, each within a time."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from enforcer.core.codes import Code
+from enforcer.core.errors import EnforcerError, clip
+
+# dockerd may take its containers' stop time to end, and systemd's own limit is 90 s.
+CALL_SECONDS = 120.0
+ENGINES = ("docker.service", "containerd.service")
+_BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class ManagerError(EnforcerError):
+    """systemd is not here, or did not do what it was told."""
+
+    default_code = Code.INSTALL_NO_SYSTEMD
+
+
+def require_systemd() -> None:
+    """Return where systemd runs this host, or raise ManagerError."""
+    if _find("systemctl") is None or not _BOOTED.is_dir():
+        raise ManagerError(
+            "systemd does not run this host",
+            remedy="Do by hand what `enforcer install --dry-run` on a host with "
+            'systemd prints (README, "Put it on a host, by hand").',
+        )
+
+
+def command(program: str, *words: str) -> str:
+    """Run a program to its end and return what it printed; raises ManagerError."""
+    path = _find(program)
+    if path is None:
+        raise ManagerError(f"{program} is not here", remedy="Install its package.")
+    shown = clip(" ".join((program, *words)))
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            [path, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=CALL_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ManagerError(
+            f"`{shown}` did not end: {type(error).__name__}", remedy="Run it by hand."
+        ) from error
+    said = done.stdout.decode(errors="replace").strip()
+    if done.returncode:
+        raise ManagerError(
+            f"`{shown}` ended with {done.returncode}: {clip(said, limit=500)}",
+            remedy="Run it by hand and see.",
+        )
+    return said
+
+
+def is_active(unit: str) -> bool:
+    """Whether a unit runs, and is not just about to."""
+    try:
+        return command("systemctl", "is-active", unit) == "active"
+    except ManagerError:
+        return False
+
+
+def main_pid(unit: str) -> int:
+    """Return the process of a service; 0 where it does not run."""
+    found = command("systemctl", "show", "-p", "MainPID", "--value", unit)
+    return int(found) if found.isdecimal() else 0
+
+
+def refresh(word: str, unit: str) -> None:
+    """Have an engine read its configuration again; start one that has died.
+
+    Raises:
+        ManagerError: It does not run afterwards.
+    """
+    if is_active(unit):
+        command("systemctl", word, unit)
+    else:
+        command("systemctl", "reset-failed", unit)
+        command("systemctl", "start", unit)
+
+
+def _find(program: str) -> str | None:
+    return shutil.which(program, path=os.environ.get("PATH") or _PATH)

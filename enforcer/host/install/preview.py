@@ -1,0 +1,94 @@
+"""What would be denied of what runs now, judged in this process, recorded nowhere."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from enforcer.admission import Admission
+from enforcer.assembly import (
+    break_glass,
+    engines,
+    evidence_store,
+    host_rules,
+    load_policy,
+    plugin_runner,
+)
+from enforcer.audit.clock import HostClock
+from enforcer.core.record import DecisionRecord
+from enforcer.ports import AdmissionRequest, ContainerRef, PolicyInForce
+from enforcer.settings import Settings
+from enforcer.sources.cache import DiskCache
+
+MAX_CONTAINERS = 1000  # of one host
+DECISION_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How many containers run, and which of their images would be denied, and why."""
+
+    images: int
+    denied: tuple[tuple[str, str], ...]
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return f"{len(self.denied)} of {self.images} running images would be denied"
+
+
+def preview(settings: Settings) -> Preview:
+    """Judge every container that runs, as the gate would have it judged."""
+    judge = Admission(
+        rules=host_rules(settings),
+        engines=engines(settings),
+        cache=DiskCache(settings.cache_dir),
+        policy=_Policy(settings),
+        audit=_Nowhere(),
+        clock=HostClock(),
+        evidence=evidence_store(settings),
+        consult=plugin_runner(settings).ask,
+        glass=break_glass(settings),
+    )
+    found: dict[str, str] = {}
+    for container in itertools.islice(_running(settings), MAX_CONTAINERS):
+        request = AdmissionRequest(asked_by="install", container=container)
+        record = judge.judge(request, until=time.monotonic() + DECISION_SECONDS)
+        why = "" if record.decision.allowed else _why(record)
+        found[record.reference] = found.get(record.reference) or why
+    denied = tuple(sorted((name, why) for name, why in found.items() if why))
+    return Preview(len(found), denied)
+
+
+def _running(settings: Settings) -> Iterator[ContainerRef]:
+    for engine in engines(settings).containerds:
+        for bundle in sorted(engine.tasks.glob("*/*")):
+            if (bundle / "config.json").is_file() and _is_container(bundle):
+                yield ContainerRef(bundle.name, str(bundle), "/run/runc", "create")
+
+
+def _is_container(bundle: Path) -> bool:
+    """Whether its first process is there (containerd's shim writes its number)."""
+    try:
+        pid = int((bundle / "init.pid").read_text())
+    except (OSError, ValueError):
+        return False
+    return Path(f"/proc/{pid}").exists()
+
+
+def _why(record: DecisionRecord) -> str:
+    return f"{record.decision.message} [{record.decision.code}]"
+
+
+class _Policy:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def current(self) -> PolicyInForce:
+        return load_policy(self._settings)
+
+
+class _Nowhere:
+    def append(self, record: DecisionRecord) -> None:
+        """Keep nothing: nobody is let through by this."""

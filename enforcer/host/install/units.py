@@ -1,0 +1,71 @@
+"""Our systemd units: which there are, where each goes, and which are enabled."""
+
+import configparser
+from dataclasses import dataclass
+from pathlib import Path
+
+_SHIPPED = Path(__file__).parent.parent / "systemd"
+SYSTEM = Path("/etc/systemd/system")
+# suffix -> where it goes, and under which suffix
+_ELSEWHERE = {
+    ".sysusers": Path("/etc/sysusers.d"),
+    ".tmpfiles": Path("/etc/tmpfiles.d"),
+}
+_UNITS = (".service", ".socket", ".timer", ".path", ".target")
+# What only an option brings; NRI changes no decision before containerd 2.4 (README).
+_OPTIONAL = {"enforcer-authz": "authz", "enforcer-cri": "cri", "enforcer-nri": "nri"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A file that comes with enforcer, and where it goes."""
+
+    path: Path
+    content: bytes
+
+    @property
+    def name(self) -> str:
+        """The unit's name."""
+        return self.path.name
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether systemd is to start it."""
+        return self.path.parent == SYSTEM
+
+    def wanted_by(self) -> tuple[str, ...]:
+        """Return the targets that its [Install] section names."""
+        return tuple(self._get("Install", "WantedBy").split())
+
+    def program(self) -> Path | None:
+        """Return the program a service starts, or None."""
+        words = self._get("Service", "ExecStart").split()
+        return Path(words[0].lstrip("-+!@:")) if words else None
+
+    def _get(self, section: str, key: str) -> str:
+        # Not strict: systemd takes one key several times, and of those here the last.
+        parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+        parser.optionxform = str  # type: ignore[assignment,method-assign]
+        parser.read_string(self.content.decode())
+        return parser.get(section, key, fallback="") or ""
+
+
+def shipped(options: frozenset[str], folder: Path = _SHIPPED) -> tuple[Shipped, ...]:
+    """Return what goes onto a host with these options (authz, cri).
+
+    Raises:
+        ValueError: The folder holds a file that nobody knows a place for.
+    """
+    found = []
+    for path in sorted(folder.iterdir()):
+        option = _OPTIONAL.get(path.stem)
+        if option and option not in options:
+            continue
+        if path.suffix in _UNITS:
+            place = SYSTEM / path.name
+        elif path.suffix in _ELSEWHERE:
+            place = _ELSEWHERE[path.suffix] / f"{path.stem}.conf"
+        else:
+            raise ValueError(f"{path.name} belongs nowhere")
+        found.append(Shipped(place, path.read_bytes()))
+    return tuple(found)

@@ -1,0 +1,221 @@
+"""`enforcer install` and `uninstall` on a host of our own with real engines."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines.images import layout_to_tar, write_layout
+from tests.engines.private_host import PrivateHost
+from tests.engines.process import wait_until
+
+UNDO = "/usr/bin/python3 -I -S /usr/libexec/enforcer/uninstall"
+OWN_JSON = '{\n    "log-level": "info",\n    "shutdown-timeout": 3\n}'
+
+
+@pytest.fixture
+def host(engines: Path) -> Iterator[PrivateHost]:
+    """Run Docker and its containerd, both as services, with settings of their own."""
+    with PrivateHost() as host:
+        host.write("/etc/docker/daemon.json", OWN_JSON, 0o640)
+        host.start_engines()
+        _load(host, "app:1")
+        yield host
+
+
+def _load(host: PrivateHost, tag: str) -> None:
+    layout = host.home / f"layout-{tag.replace(':', '-')}"
+    write_layout(layout, text=f"this is {tag}", tag=tag)
+    archive = layout_to_tar(layout, layout.with_suffix(".tar"))
+    host.sh(f"docker load -q -i {archive}")
+
+
+def _runs(host: PrivateHost, image: str = "app:1") -> bool:
+    done = host.sh(f"docker run --rm {image}", check=False)
+    return done.returncode == 0 and f"this is {image}" in done.stdout
+
+
+@pytest.mark.parametrize("authz", ["", "--authz"])
+def test_a_host_is_installed_on_and_comes_back_as_it_was(
+    host: PrivateHost, authz: str
+) -> None:
+    """Every byte, and dockerd is the same process all along."""
+    before, pid = host.changes(), host.sh("systemctl show -p MainPID docker.service")
+
+    host.enforcer("install", "--docker", authz)
+
+    assert _runs(host)  # in monitor mode everything does
+    (*_, last) = host.sh("cat /var/log/enforcer/audit.jsonl").stdout.splitlines()
+    assert (json.loads(last)["code"], json.loads(last)["asked_by"]) == (
+        "ENF-1201",
+        "gate",
+    )
+    done = host.enforcer("uninstall")
+    assert done.stdout.endswith("enforcer is off this host\n")
+    assert host.changes() == before
+    assert _runs(host)
+    assert host.sh("systemctl show -p MainPID docker.service").stdout == pid.stdout
+
+
+def test_dry_run_shows_everything_and_changes_nothing(host: PrivateHost) -> None:
+    """The exact difference of every file, and every command."""
+    before = host.changes()
+
+    done = host.enforcer("install", "--docker", "--authz", "--dry-run")
+    data = json.loads(
+        host.enforcer(
+            "install", "--docker", "--authz", "--dry-run", "-o", "json"
+        ).stdout
+    )
+
+    assert host.changes() == before
+    assert (
+        "--- /etc/docker/daemon.json\n"
+        "+++ /etc/docker/daemon.json\n"
+        "@@ -1,4 +1,5 @@\n"
+        " {\n"
+        '     "log-level": "info",\n'
+        '-    "shutdown-timeout": 3\n'
+        '+    "shutdown-timeout": 3,\n'
+        '+    "authorization-plugins": ["enforcer"]\n'
+        " }\n"
+        "\\ No newline at end of file\n"
+    ) in done.stdout
+    assert "--add /usr/sbin/runc" in done.stdout
+    assert "systemctl reload docker.service\n" in done.stdout
+    assert [step["step"] for step in data["steps"]][-1].startswith("put the gate at")
+    assert data["installed"] is False
+
+
+def test_enforce_refuses_and_says_beforehand_what_would_be(host: PrivateHost) -> None:
+    """Nobody's containers are lost by surprise."""
+    host.sh("docker run -d --name web app:1 sleep 1000")
+
+    done = host.enforcer("install", "--docker", "--enforce", check=False)
+
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        "1 of 1 running images would be denied\n"
+        "  app:1: there is no policy in /etc/enforcer/policy.d. "
+    )
+    assert "1 of 1 running images would be denied: app:1. Sign them" in done.stderr
+    assert done.stderr.endswith("[ENF-2313]\n")
+    host.enforcer("install", "--docker", "--enforce", "--yes")
+    assert not _runs(host)
+    host.sh(UNDO)
+    assert _runs(host)
+    assert host.sh("docker inspect -f '{{.State.Running}}' web").stdout == "true\n"
+
+
+def test_with_the_daemon_broken_beyond_start_one_command_brings_it_back(
+    host: PrivateHost,
+) -> None:
+    """The recovery drill: no daemon, no virtual environment, nothing starts."""
+    before = host.changes()
+    host.enforcer("install", "--docker", "--authz", "--enforce", "--yes")
+    lost = host.changes()["/usr/lib/enforcer"]
+    host.sh("rm /usr/lib/enforcer")
+    host.sh("systemctl stop enforcer.service enforcer-authz.service")
+    assert not _runs(host)
+
+    host.sh(UNDO)
+
+    assert _runs(host)
+    assert host.changes() == {k: v for k, v in before.items() if v != lost}
+
+
+@pytest.mark.parametrize(("does", "seen"), [(0, "was not asked"), (9, "no answer")])
+def test_an_engine_that_does_not_take_it_has_everything_back(
+    host: PrivateHost, does: int, seen: str
+) -> None:
+    """dockerd does not read what was written, or dies of it: it is back, and runs."""
+    before = host.changes()
+    services = json.loads(host.sh("cat /run/standin/services.json").stdout)
+    services["docker.service"]["reload"] = does
+    host.write("/run/standin/services.json", json.dumps(services))
+
+    done = host.enforcer("install", "--docker", "--authz", check=False)
+
+    assert done.returncode == 1
+    assert seen in done.stdout
+    assert "the installation failed and is undone" in done.stderr
+    assert done.stderr.endswith("[ENF-2314]\n")
+    assert host.changes() == before
+    assert _runs(host)
+
+
+def test_a_second_installation_is_refused_until_the_first_is_off(
+    host: PrivateHost,
+) -> None:
+    """Two would not know what was there before."""
+    host.enforcer("install", "--docker")
+
+    done = host.enforcer("install", "--docker", check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("[ENF-2310]\n")
+    host.enforcer("uninstall")
+    host.enforcer("install", "--docker")
+    host.enforcer("uninstall")
+    assert _runs(host)
+
+
+def test_settings_of_docker_that_changed_since_are_kept(host: PrivateHost) -> None:
+    """An operator went on working in the file we had been in."""
+    host.enforcer("install", "--docker", "--authz")
+    host.sh("sed -i 's/info/warn/' /etc/docker/daemon.json")
+
+    done = host.enforcer("uninstall")
+
+    assert "/etc/docker/daemon.json was changed since" in done.stdout
+    text = host.sh("cat /etc/docker/daemon.json").stdout
+    assert text == OWN_JSON.replace("info", "warn")
+    wait_until(lambda: _runs(host), "docker runs without the plug-in")
+
+
+_RUNC = "cp /usr/sbin/runc {0}/runc"
+_REFUSALS = [
+    ("systemctl stop docker.service", "--docker", "ENF-2303"),
+    ("rm -r /run/systemd", "--docker", "ENF-2302"),
+    ("rm /usr/lib/enforcer", "--docker", "ENF-2309"),
+    ("mkdir -p /opt/containerd/bin; " + _RUNC.format("/opt/containerd/bin"),
+     "--docker", "ENF-2305"),
+    (_RUNC.format("/usr/bin"), "--docker", "ENF-2305"),
+    ("mv /usr/sbin/runc /usr/bin/runc", "--docker", "ENF-2305"),
+    ("dpkg-divert --local --rename --divert /usr/bin/runc --add /usr/sbin/runc",
+     "--docker", "ENF-2311"),
+    ("mkdir /usr/libexec/enforcer", "--docker", "ENF-2311"),
+    ("echo > /etc/systemd/system/enforcer.service", "--docker", "ENF-2311"),
+    ('echo \'{"a": 1, // b\n}\' > /etc/docker/daemon.json', "--docker", "ENF-2306"),
+    ("chmod 666 /etc/docker/daemon.json", "--docker --authz", "ENF-2306"),
+    ("mv /etc/docker/daemon.json /etc/d; ln -s /etc/d /etc/docker/daemon.json",
+     "--docker --authz", "ENF-2306"),
+    ('echo \'{"authorization-plugins": ["enforcer"]}\' > /etc/docker/daemon.json',
+     "--docker --authz", "ENF-2311"),
+    ('echo \'{"authorization-plugins": "opa"}\' > /etc/docker/daemon.json',
+     "--docker --authz", "ENF-2306"),
+    ("mkdir /etc/enforcer; printf 'apiVersion: enforcer/v1\\nmode: enforce\\n' "
+     "> /etc/enforcer/enforcer.yaml", "--docker", "ENF-2312"),
+    ("mkdir /etc/enforcer; printf 'apiVersion: enforcer/v1\\nmode: monitor\\n"
+     "engines: []\\n' > /etc/enforcer/enforcer.yaml", "--docker", "ENF-2312"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sabotage", "options", "code"), _REFUSALS)
+def test_what_cannot_end_well_is_refused_at_once(
+    host: PrivateHost, sabotage: str, options: str, code: str
+) -> None:
+    """In words, with a code, and before anything is changed."""
+    path = "/work" if "/usr/lib/enforcer" in sabotage else ""
+    program = "/usr/lib/enforcer/bin/enforcer"
+    if path:
+        program = host.sh("readlink /usr/lib/enforcer").stdout.strip() + "/bin/enforcer"
+    host.sh(sabotage)
+    before = host.changes()
+
+    done = host.sh(f"{program} install {options}", check=False)
+
+    assert done.returncode != 0
+    assert done.stderr.strip().endswith(f"[{code}]"), done.stderr
+    assert host.changes() == before
