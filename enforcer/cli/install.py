@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "installed": not arguments.dry_run,
                 "mode": wanted.mode,
                 "images": found.images,
+                "policyProblem": found.problem,
                 "denied": [{"image": n, "message": w} for n, w in found.denied],
                 "steps": [{"step": s.line, "diff": s.diff} for s in steps],
                 "said": said,
@@ -82,16 +83,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _require_consent(found: Preview, arguments: argparse.Namespace) -> None:
-    if found.denied and arguments.enforce and not arguments.yes:
+    if found.objection and arguments.enforce and not arguments.yes:
+        names = ", ".join(name for name, _ in found.denied)
         raise InstallError(
-            f"{found.text}: {clip(', '.join(name for name, _ in found.denied))}",
-            remedy="Sign them, leave out --enforce, or add --yes.",
+            f"{found.objection}{': ' * bool(names)}{clip(names)}",
+            remedy="Sign what is to run and say so in the policy, leave out --enforce, "
+            "or add --yes.",
             code=Code.INSTALL_WOULD_DENY,
         )
 
 
 def _print_preview(found: Preview) -> None:
     print(found.text)
+    if found.problem:
+        print(f"  policy: {clip(found.problem, limit=300)}")
     for name, why in found.denied[:MAX_NAMES]:
         print(f"  {clip(name)}: {clip(why, limit=300)}")
     if len(found.denied) > MAX_NAMES:

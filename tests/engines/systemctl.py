@@ -6,6 +6,7 @@ are made here and handed over as systemd does, with the mode a unit asks for.
 """
 
 import contextlib
+import fcntl
 import grp
 import json
 import os
@@ -26,14 +27,16 @@ STOP_SECONDS = 20
 def main(words: list[str]) -> int:
     word, *names = words
     if word == "show":
-        print(_pid(names[-1]))
+        _, what, _, name = names
+        print(_pid(name) if what == "MainPID" else _active(name))
         return 0
     if word == "is-active":
-        active = _pid(names[0])
-        print("active" if active else "inactive")
-        return 0 if active else 3
+        print(_active(names[0]))
+        return 0 if _pid(names[0]) else 3
     if word in ("daemon-reload", "reset-failed"):
         return 0
+    lock = (STATE / "lock").open("w")  # one job after the other, as systemd has it
+    fcntl.flock(lock, fcntl.LOCK_EX)
     for name in names:
         {"start": start, "stop": stop, "restart": restart, "reload": reload}[word](name)
     return 0
@@ -134,10 +137,15 @@ def _pid(name: str) -> int:
     return 0 if state in "ZX" else pid
 
 
+def _active(name: str) -> str:
+    known = (STATE / f"{name}.pid").exists()
+    return "active" if _pid(name) else "failed" if known else "inactive"
+
+
 def _accepts(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(path) == 0
 
 
 if __name__ == "__main__":
-    sys.exit(main([w for w in sys.argv[1:] if w not in ("-p", "MainPID", "--value")]))
+    sys.exit(main(sys.argv[1:]))

@@ -10,6 +10,14 @@ from tests.engines.images import layout_to_tar, write_layout
 from tests.engines.private_host import PrivateHost
 from tests.engines.process import wait_until
 
+_POLICY = """\
+apiVersion: enforcer/v1
+signers:
+  acme: {x509: {trustStores: ["ca:acme"], identities: ["*"]}}
+always: acme
+statements:
+  - {name: everything, scopes: ["*"], require: acme}
+"""
 UNDO = "/usr/bin/python3 -I -S /usr/libexec/enforcer/uninstall"
 OWN_JSON = '{\n    "log-level": "info",\n    "shutdown-timeout": 3\n}'
 
@@ -41,7 +49,10 @@ def test_a_host_is_installed_on_and_comes_back_as_it_was(
     host: PrivateHost, authz: str
 ) -> None:
     """Every byte, and dockerd is the same process all along."""
-    before, pid = host.changes(), host.sh("systemctl show -p MainPID docker.service")
+    before, pid = (
+        host.changes(),
+        host.sh("systemctl show -p MainPID --value docker.service"),
+    )
 
     host.enforcer("install", "--docker", authz)
 
@@ -55,7 +66,9 @@ def test_a_host_is_installed_on_and_comes_back_as_it_was(
     assert done.stdout.endswith("enforcer is off this host\n")
     assert host.changes() == before
     assert _runs(host)
-    assert host.sh("systemctl show -p MainPID docker.service").stdout == pid.stdout
+    assert (
+        host.sh("systemctl show -p MainPID --value docker.service").stdout == pid.stdout
+    )
 
 
 def test_dry_run_shows_everything_and_changes_nothing(host: PrivateHost) -> None:
@@ -97,15 +110,39 @@ def test_enforce_refuses_and_says_beforehand_what_would_be(host: PrivateHost) ->
     assert done.returncode == 1
     assert done.stdout.startswith(
         "1 of 1 running images would be denied\n"
+        "  policy: there is no policy in /etc/enforcer/policy.d\n"
         "  app:1: there is no policy in /etc/enforcer/policy.d. "
     )
-    assert "1 of 1 running images would be denied: app:1. Sign them" in done.stderr
+    assert "1 of 1 running images would be denied: app:1. Sign what" in done.stderr
     assert done.stderr.endswith("[ENF-2313]\n")
     host.enforcer("install", "--docker", "--enforce", "--yes")
     assert not _runs(host)
     host.sh(UNDO)
     assert _runs(host)
     assert host.sh("docker inspect -f '{{.State.Running}}' web").stdout == "true\n"
+
+
+def test_signed_images_run_and_others_do_not(host: PrivateHost) -> None:
+    """What all of this is for, and what the preview says of it beforehand."""
+    host.sh("mkdir -p /etc/enforcer/policy.d")
+    host.write("/etc/enforcer/policy.d/10-acme.yaml", _POLICY)
+    enforcer = "cd /run && /usr/lib/enforcer/bin/enforcer"
+    host.sh(f"{enforcer} trust generate-test acme --out keys")
+    host.sh(f"{enforcer} trust add --type ca --store acme keys/acme-ca.crt")
+    sign = "--key keys/acme.key --cert keys/acme.crt"
+    host.sh(f"{enforcer} sign docker:app:1 {sign}")
+    host.sh("docker run -d app:1 sleep 1000")
+
+    done = host.enforcer("install", "--docker", "--authz", "--enforce")
+
+    assert done.stdout.startswith("0 of 1 running images would be denied\n")
+    assert _runs(host)
+    host.sh("echo x > /run/x; docker run --name c app:1 true; docker commit c other:1")
+    refused = host.sh("docker run --rm other:1", check=False)
+    assert refused.returncode == 125
+    assert "ENF-1001" in refused.stderr
+    host.sh(UNDO)
+    host.sh("docker run --rm other:1")
 
 
 def test_with_the_daemon_broken_beyond_start_one_command_brings_it_back(
@@ -174,7 +211,7 @@ def test_settings_of_docker_that_changed_since_are_kept(host: PrivateHost) -> No
     wait_until(lambda: _runs(host), "docker runs without the plug-in")
 
 
-_RUNC = "cp /usr/sbin/runc {0}/runc"
+_RUNC = "rm -f {0}/runc; cp /usr/sbin/runc {0}/runc"
 _REFUSALS = [
     ("systemctl stop docker.service", "--docker", "ENF-2303"),
     ("rm -r /run/systemd", "--docker", "ENF-2302"),
@@ -182,8 +219,8 @@ _REFUSALS = [
     ("mkdir -p /opt/containerd/bin; " + _RUNC.format("/opt/containerd/bin"),
      "--docker", "ENF-2305"),
     (_RUNC.format("/usr/bin"), "--docker", "ENF-2305"),
-    ("mv /usr/sbin/runc /usr/bin/runc", "--docker", "ENF-2305"),
-    ("dpkg-divert --local --rename --divert /usr/bin/runc --add /usr/sbin/runc",
+    ("rm -f /usr/bin/runc; mv /usr/sbin/runc /usr/bin/runc", "--docker", "ENF-2305"),
+    ("dpkg-divert --local --no-rename --divert /usr/bin/x --add /usr/sbin/runc",
      "--docker", "ENF-2311"),
     ("mkdir /usr/libexec/enforcer", "--docker", "ENF-2311"),
     ("echo > /etc/systemd/system/enforcer.service", "--docker", "ENF-2311"),

@@ -36,7 +36,7 @@ def containerd_change(engine: Containerd, runc: Path, wanted: Wanted) -> Change 
     version = _version(before)
     settings: list[Setting] = []
     if bindir:
-        _require_free(engine, "bin_dir", engine.plugin(BINDIR).get("bin_dir"))
+        _require_free(engine, "bin_dir", _used_bindir(engine))
         settings.append(Setting(("plugins", BINDIR), "bin_dir", str(VERIFIERS)))
     if wanted.cri:
         settings += _binary_names(engine, version, str(runc))
@@ -68,6 +68,7 @@ def require_read(engine: Containerd, change: Change, *, candidate: bool) -> None
         ) from error
     for key in ("root", "state", "grpc"):  # options of the command line
         found[key] = expected.get(key)
+    expected, found = _told(expected), _told(found)
     if found != expected:
         raise InstallError(
             f"containerd would read more out of the changed {change.path} than is "
@@ -138,6 +139,20 @@ def _handlers(engine: Containerd) -> dict[str, Any]:
     return {}
 
 
+def _used_bindir(engine: Containerd) -> str:
+    """Return the folder of verifiers, if there are any: it has a default."""
+    folder = Path(str(engine.plugin(BINDIR).get("bin_dir") or "/nonexistent"))
+    return str(folder) if folder.is_dir() and any(folder.iterdir()) else ""
+
+
+def _told(value: Any) -> Any:
+    """Leave out what is empty, zero or false: Go does not tell it from nothing."""
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _told(v) for name, v in value.items()}
+    return {name: v for name, v in inner.items() if v}
+
+
 def _require_free(engine: Containerd, what: str, value: object) -> None:
     if value:
         raise InstallError(
@@ -153,10 +168,8 @@ def _meant(settings: dict[str, Any], changes: tuple[Setting, ...]) -> dict[str, 
     plugins = meant.setdefault("plugins", {})
     for change in changes:
         _, name, *rest = change.table
-        if name not in plugins and CRI_NEW in plugins:
-            name = CRI_NEW  # it shows an older layout as its own
-        elif name not in plugins and CRI_OLD in plugins and name == "cri":
-            name = CRI_OLD
+        if name != BINDIR:  # it shows an older layout as its own
+            name = CRI_NEW if CRI_NEW in plugins else CRI_OLD
         table = plugins.setdefault(name, {})
         for step in rest:
             table = table.setdefault(step, {})

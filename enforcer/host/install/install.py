@@ -52,7 +52,7 @@ def install(stages: tuple[Stage, ...], host: Host, say: Say) -> None:
             journal.begin()
             _stages(journal, stages, host, say)
             journal.complete()
-        except (EnforcerError, OSError) as error:
+        except BaseException as error:  # noqa: BLE001 - also Ctrl-C, and our mistakes
             _roll_back(journal, error, say)
 
 
@@ -65,8 +65,10 @@ def _stages(journal: Journal, stages: tuple[Stage, ...], host: Host, say: Say) -
             say(f"ok: {check}")
 
 
-def _roll_back(journal: Journal, error: Exception, say: Say) -> None:
-    why = error.what if isinstance(error, EnforcerError) else str(error)
+def _roll_back(journal: Journal, error: BaseException, say: Say) -> None:
+    why = str(error) or type(error).__name__
+    if isinstance(error, EnforcerError):
+        why = error.what
     say(f"failed: {why}; undoing everything")
     failed = undo_all(journal, journal.read().entries, say)
     if failed:

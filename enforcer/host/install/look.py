@@ -85,7 +85,7 @@ def look(wanted: Wanted) -> Host:
     docker = find_docker() if wanted.docker else None
     containerd = containerd_of(docker) if docker else find_containerd()
     if wanted.containerd or wanted.cri:
-        containerd = find_containerd()
+        _require_one(containerd, find_containerd())
     _require_store(docker, containerd, wanted)
     listed = _engines(docker, containerd)
     runc = _runc(docker, containerd)
@@ -111,9 +111,12 @@ def look(wanted: Wanted) -> Host:
 
 def _require_first(units: tuple[Shipped, ...]) -> None:
     if Journal().exists():
+        whole = Journal().read().complete
         raise InstallError(
-            f"an enforcer install was here before ({FOLDER})",
-            remedy="Run `enforcer uninstall` first, also after one that broke off.",
+            "enforcer is installed on this host"
+            if whole
+            else f"an enforcer install broke off on this host (see {FOLDER})",
+            remedy="Run `enforcer uninstall` first.",
             code=Code.INSTALL_HALF_DONE,
         )
     places = [LIBEXEC, *(unit.path for unit in units)]
@@ -148,6 +151,16 @@ def _require_programs(units: tuple[Shipped, ...]) -> None:
             f"there is no {PYTHON}, which the gate and the way back need",
             remedy="apt-get install python3",
             code=Code.INSTALL_ENVIRONMENT,
+        )
+
+
+def _require_one(used: Containerd, service: Containerd) -> None:
+    if used.process.pid != service.process.pid:
+        raise InstallError(
+            f"Docker has a containerd of its own at {used.socket}",
+            remedy="Install for one of both at a time, or let Docker use "
+            "containerd.service.",
+            code=Code.INSTALL_ENGINE_KIND,
         )
 
 

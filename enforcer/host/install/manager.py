@@ -59,12 +59,9 @@ def command(program: str, *words: str) -> str:
     return said
 
 
-def is_active(unit: str) -> bool:
-    """Whether a unit runs, and is not just about to."""
-    try:
-        return command("systemctl", "is-active", unit) == "active"
-    except ManagerError:
-        return False
+def state(unit: str) -> str:
+    """Return `active`, `inactive`, `failed` and so on, as systemd says."""
+    return command("systemctl", "show", "-p", "ActiveState", "--value", unit)
 
 
 def main_pid(unit: str) -> int:
@@ -76,14 +73,23 @@ def main_pid(unit: str) -> int:
 def refresh(word: str, unit: str) -> None:
     """Have an engine read its configuration again; start one that has died.
 
-    Raises:
-        ManagerError: It does not run afterwards.
+    One that somebody stopped stays so. Raises ManagerError: it does not run.
     """
-    if is_active(unit):
+    found = state(unit)
+    if found in ("active", "reloading"):
         command("systemctl", word, unit)
-    else:
+    elif found != "inactive":
         command("systemctl", "reset-failed", unit)
         command("systemctl", "start", unit)
+
+
+def stop(unit: str) -> None:
+    """Stop a unit, or raise ManagerError; one that is not there does not run."""
+    try:
+        command("systemctl", "stop", unit)
+    except ManagerError:
+        if state(unit) not in ("inactive", "failed"):
+            raise
 
 
 def _find(program: str) -> str | None:

@@ -16,6 +16,7 @@ from enforcer.assembly import (
     plugin_runner,
 )
 from enforcer.audit.clock import HostClock
+from enforcer.core.errors import EnforcerError
 from enforcer.core.record import DecisionRecord
 from enforcer.ports import AdmissionRequest, ContainerRef, PolicyInForce
 from enforcer.settings import Settings
@@ -27,15 +28,24 @@ DECISION_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """How many containers run, and which of their images would be denied, and why."""
+    """How many images run, which of them would be denied and why.
+
+    `problem` is what is wrong with the policy, if it cannot be used at all.
+    """
 
     images: int
     denied: tuple[tuple[str, str], ...]
+    problem: str
 
     @property
     def text(self) -> str:
         """One line for people."""
         return f"{len(self.denied)} of {self.images} running images would be denied"
+
+    @property
+    def objection(self) -> str:
+        """Why not to enforce now; empty if nothing is lost by it."""
+        return self.text if self.denied else self.problem
 
 
 def preview(settings: Settings) -> Preview:
@@ -58,7 +68,15 @@ def preview(settings: Settings) -> Preview:
         why = "" if record.decision.allowed else _why(record)
         found[record.reference] = found.get(record.reference) or why
     denied = tuple(sorted((name, why) for name, why in found.items() if why))
-    return Preview(len(found), denied)
+    return Preview(len(found), denied, _problem(settings))
+
+
+def _problem(settings: Settings) -> str:
+    try:
+        load_policy(settings)
+    except EnforcerError as error:
+        return error.what
+    return ""
 
 
 def _running(settings: Settings) -> Iterator[ContainerRef]:

@@ -19,7 +19,7 @@ from enforcer.core.errors import EnforcerError, clip
 from enforcer.host.install.accounts import remove_accounts
 from enforcer.host.install.journal import Entry, Journal
 from enforcer.host.install.kept import Kept, keep, new_name, put, sync, take_away
-from enforcer.host.install.manager import ENGINES, command, refresh
+from enforcer.host.install.manager import ENGINES, command, refresh, stop
 from enforcer.host.install.runc import remove_gate
 from enforcer.host.install.steps import (
     Accounts,
@@ -171,7 +171,7 @@ def _tell(step: Tell) -> str:
         command("systemctl", "daemon-reload")
     for name in step.names:
         if step.word is Word.STOP and _UNIT.fullmatch(name):
-            command("systemctl", "stop", name)
+            stop(name)
         elif step.word in (Word.RELOAD, Word.RESTART) and name in ENGINES:
             refresh(step.word, name)
     return ""
