@@ -138,7 +138,7 @@ def test_a_signer_who_is_not_trusted_any_more_is_reported_at_once(
     assert [one["container"] for one in found["found"]] == [container]
     assert found["found"][0]["code"] == code
     assert (found["denied"], found["from_the_start"]) == (1, 0)
-    assert "1 denied now, 0 not judged" in lines
+    assert "1 denied now   0 not judged" in lines
     assert running
     assert f"[{code}]" in answer
     assert down
