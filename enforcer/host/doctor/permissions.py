@@ -1,11 +1,13 @@
 """Who could change what rules this host: owners and modes, file by file."""
 
+import contextlib
 import os
 import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from enforcer.assembly import RESOLVER_SOCKET
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.files import require_trusted_folder
@@ -25,9 +27,10 @@ def check(look: Look) -> Iterator[Finding | str]:
         if any(folder != other and folder.is_relative_to(other) for other in rules):
             continue
         yield from _ruled_by_root(folder)
+    owners = {0, os.geteuid(), *_daemon(settings.run_dir / RESOLVER_SOCKET)}
     for folder in (settings.state_dir, settings.log_dir):
         if folder.exists():
-            yield from _kept_by_us(folder)
+            yield from _kept_by_us(folder, owners)
     yield from _sockets(settings.run_dir)
 
 
@@ -48,9 +51,8 @@ def _ruled_by_root(folder: Path) -> Iterator[Finding | str]:
     yield f"{count} files in {folder} are root's alone"
 
 
-def _kept_by_us(folder: Path) -> Iterator[Finding]:
+def _kept_by_us(folder: Path, owners: set[int]) -> Iterator[Finding]:
     """Look at a folder of the daemon's own: the first levels, not each of its blobs."""
-    owners = {0, os.geteuid(), *_uid(USER)}
     paths = [folder, *folder.glob("*"), *folder.glob("*/*")][:MAX_ENTRIES]
     for path in paths:
         yield from _own(path, owners, links=True)
@@ -59,7 +61,7 @@ def _kept_by_us(folder: Path) -> Iterator[Finding]:
 def _sockets(run_dir: Path) -> Iterator[Finding]:
     if not run_dir.exists():
         return
-    yield from _own(run_dir, {0, os.geteuid(), *_uid(USER)}, links=False)
+    yield from _own(run_dir, {0, os.geteuid()}, links=False)
     for path in run_dir.glob("*.sock"):
         mode = stat.S_IMODE(path.lstat().st_mode)
         most = 0o600 if path.name in PRIVATE else 0o660
@@ -100,8 +102,11 @@ def _below(folder: Path) -> Iterator[Path]:
             yield Path(base) / name
 
 
-def _uid(name: str) -> set[int]:
-    try:
-        return {pwd.getpwnam(name).pw_uid}
-    except KeyError:
-        return set()
+def _daemon(asks: Path) -> set[int]:
+    """Return the users enforcerd may be: by name, and whom root gave its socket to."""
+    found = set[int]()
+    with contextlib.suppress(KeyError):
+        found.add(pwd.getpwnam(USER).pw_uid)
+    with contextlib.suppress(OSError):
+        found.add(asks.lstat().st_uid)
+    return found
