@@ -241,3 +241,18 @@ def test_a_rotation_while_the_files_are_opened_loses_no_line(tmp_path: Path) -> 
             found = [line.raw for one in again for line in one.lines()]
 
     assert found == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_read_it_is_told_whose_it_is(tmp_path: Path) -> None:
+    """Whoever was refused a start is told to run `explain`, and is seldom root."""
+    written(tmp_path / "log", 1)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(FileError) as caught:
+            check_chain(tmp_path / "log")
+    finally:
+        os.seteuid(0)
+
+    assert "audit.jsonl is not yours to read" in caught.value.what
+    assert "`enforcer explain CODE` needs nobody's leave" in caught.value.remedy
