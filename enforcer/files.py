@@ -215,11 +215,16 @@ def _lock(handle: int, *, seconds: float) -> bool:
 
 
 def make_folder(path: Path, *, mode: int = 0o700) -> None:
-    """Make a folder, and what is missing above it, or raise FileError."""
+    """Make a folder, and what is missing above it, or raise FileError.
+
+    What it makes has this mode, whatever the umask: others may have to read there.
+    """
     try:
         missing = [p for p in (path, *path.parents) if not p.exists()]
         for folder in reversed(missing):
-            folder.mkdir(mode=mode, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # made by somebody meanwhile
+                folder.mkdir(mode=mode)
+                folder.chmod(mode)
     except (OSError, ValueError) as error:
         raise _cannot("make", path, error) from error
     if not path.is_dir():

@@ -75,7 +75,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def methods(host: LiveEngines) -> Mapping[str, Method]:
-    """Return what can be asked, by name: bytes of a question to a message."""
+    """Return what can be asked, by name: bytes of a question to a message.
+
+    Another one takes its messages in resolver.proto, a line here, their reading and
+    writing in `sources.resolver.wire`, and a method of `ResolverClient`.
+    """
     return {
         "Resolve": lambda raw: wire.resolved_message(
             host.resolve(wire.parse_container(raw))

@@ -5,18 +5,18 @@ used here is not worth a generated copy of it.
 """
 
 import contextlib
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grpc
 
 from enforcer.ttrpc import decode_fields, encode_fields, octets, text
-from tests.engines.containerd import SANDBOX_IMAGE, accepts
+from tests.engines.containerd import SANDBOX_IMAGE
 from tests.engines.enforced import EnforcedHost
 from tests.engines.images import describe
 from tests.engines.path import Release
-from tests.engines.process import Daemon, wait_until
+from tests.engines.process import wait_until
+from tests.engines.service import Service
 from tests.real.stage import Image, Stage, containerd_stage
 
 CALL_SECONDS = 30
@@ -167,20 +167,22 @@ class Cri:
             call.cancel()
 
 
-class CriProxy(Daemon):
+class CriProxy(Service):
     """A host's enforcer-cri; `socket` is what kubelet would be pointed at."""
 
     def __init__(self, host: EnforcedHost) -> None:
         super().__init__(
-            [sys.executable, "-m", "enforcer.hooks.cri", *host.folders],
-            {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
+            "enforcer-cri.service",
+            "enforcer.hooks.cri",
+            host.folders,
             host.home / "enforcer-cri.log",
+            writable=(host.run, host.state / "log"),
         )
         self.socket = host.run / "cri.sock"
 
-    def serve(self) -> None:
-        """Start it and wait until it answers."""
-        self.start(lambda: accepts(self.socket))
+    def open(self) -> None:
+        """Start it and wait until it serves."""
+        self.serve({self.socket: (0o600, 0)})
 
 
 class Node:
@@ -218,7 +220,7 @@ def running_node(release: Release) -> Iterator[Node]:
     """Run a node whose pause image is signed."""
     with containerd_stage(release, cri=True) as stage:
         node = Node(stage)
-        node.proxy.serve()
+        node.proxy.open()
         try:
             sleep = ("/bin/sleep", "600")
             stage.sign(node.image("pause", name=SANDBOX_IMAGE, cmd=sleep))

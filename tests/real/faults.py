@@ -77,6 +77,27 @@ def hung(stage: Stage) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def resolver_killed(stage: Stage) -> Iterator[None]:
+    """Nobody can say what would run; enforcerd itself is well."""
+    stage.host.resolver.kill()
+    try:
+        yield
+    finally:
+        stage.host.start_resolver()
+
+
+@contextlib.contextmanager
+def resolver_hung(stage: Stage) -> Iterator[None]:
+    """What could say what would run takes the question, and is silent."""
+    pid = stage.host.resolver.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
 def killed_mid_request(stage: Stage) -> Iterator[None]:
     """The daemon dies with a question on its desk."""
 
@@ -167,6 +188,8 @@ FAULTS = (
     Fault("killed", killed, ("ENF-1601",), "systemctl status enforcer"),
     Fault("killed mid-request", killed_mid_request, ("ENF-1601",), "nothing starts"),
     Fault("hung", hung, ("ENF-1602",), "systemctl restart enforcer"),
+    Fault("resolver killed", resolver_killed, ("ENF-1113",), "enforcer-resolver"),
+    Fault("resolver hung", resolver_hung, ("ENF-1114",), "enforcer-resolver"),
     Fault("no descriptors", no_descriptors, ("ENF-1602",), "nothing starts"),
     Fault("disk full", disk_full, ("ENF-1403",), "Free space"),
     Fault("cache corrupt", cache_corrupt, ("ENF-1401",), "enforcer cache fsck"),

@@ -213,7 +213,7 @@ def test_a_proxy_that_is_killed_refuses_and_comes_back(
     listed = node.direct.call("RuntimeService/ListContainers", b"")
     with pytest.raises(CriError) as absent:
         node.proxied.call("RuntimeService/Version", b"")
-    node.proxy.serve()
+    node.proxy.open()
 
     wait_until(lambda: _answers(node.proxied), "the proxy answers again")
     _runs(node, pod, signed)

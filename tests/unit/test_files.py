@@ -243,3 +243,17 @@ def test_waiting_for_a_stopped_holder_ends(tmp_path: Path) -> None:
 
     assert "has been locked by another process for 0.1 s" in done.stdout
     assert files.LOCK_SECONDS == 30
+
+
+def test_what_is_made_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
+    """Root's may be 077, and enforcerd, who is somebody else, reads what it makes."""
+    old = os.umask(0o077)
+    try:
+        make_folder(tmp_path / "trust" / "store", mode=0o755)
+        write_file(tmp_path / "trust" / "file", b"", mode=0o644)
+    finally:
+        os.umask(old)
+
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "trust").iterdir()}
+    assert modes == {"store": 0o755, "file": 0o644}
+    assert (tmp_path / "trust").stat().st_mode & 0o777 == 0o755
