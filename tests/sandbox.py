@@ -70,10 +70,10 @@ class Sandbox:
         _checked(_LIBC.unshare(flags), "unshare")
         _mount("", "/", "", MS_REC | MS_SLAVE)
         for folder in self._writable:
-            _mount(folder, folder, "", MS_BIND)
+            _mount(folder, folder, "", MS_BIND | MS_REC)
         _set_attributes("/", on=READ_ONLY, flags=AT_RECURSIVE)
         for folder in self._writable:
-            _set_attributes(folder, on=NO_EXEC, off=READ_ONLY)
+            _set_attributes(folder, on=NO_EXEC, off=READ_ONLY, flags=AT_RECURSIVE)
         for path in self._closed():
             _mount("none", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=4k,mode=0000")
         hide = (

@@ -77,10 +77,10 @@ class EnforcedHost:
         )
 
     def _give_folders(self) -> None:
-        """Give enforcerd's user what tmpfiles.d and its unit give it, no more."""
+        """Give enforcerd's user what tmpfiles.d and its unit give it, at each start."""
         self.home.chmod(0o711)
         log = self.state / "log"
-        log.mkdir(mode=0o755)
+        log.mkdir(mode=0o755, exist_ok=True)
         for folder in (self.state, self.audit_log.parent, self.run / "inner"):
             folder.mkdir(mode=0o700, exist_ok=True)
             os.chown(folder, USER, USER)
@@ -174,6 +174,7 @@ class EnforcedHost:
 
         `before` is a program that starts the daemon for us.
         """
+        self._give_folders()
         if not self._resolver.is_running:
             self.start_resolver()
         modes = {"ask.sock": 0o600, "enforcer.sock": 0o660, "admin.sock": 0o600}

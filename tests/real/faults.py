@@ -227,21 +227,21 @@ def _on_small_disk(folder: Path) -> Iterator[None]:
     aside = folder.with_name(f"{folder.name}-aside")
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     options = f"size={2 * used + 2**20},mode=0711,uid={USER},gid={USER}"
-    _copy(folder, aside)
+    copy_folder(folder, aside)
     words = ("mount", "-t", "tmpfs", "-o", options, "enforcer-test", str(folder))
     subprocess.run(words, check=True)
     try:
-        _copy(aside, folder)
+        copy_folder(aside, folder)
         yield
         shutil.rmtree(aside)
-        _copy(folder, aside)
+        copy_folder(folder, aside)
     finally:
         subprocess.run(("umount", str(folder)), check=True)
-        _copy(aside, folder)
+        copy_folder(aside, folder)
         shutil.rmtree(aside)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_folder(source: Path, target: Path) -> None:
     """Copy a folder with all that is in it, and whose it is."""
     words = ("cp", "--archive", "--no-target-directory", str(source), str(target))
     subprocess.run(words, check=True)

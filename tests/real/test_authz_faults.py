@@ -20,7 +20,7 @@ import pytest
 
 from tests.engines.process import EngineError, wait_until
 from tests.real.authz import AuthzStage
-from tests.real.faults import absent, hung
+from tests.real.faults import absent, copy_folder, hung
 from tests.real.stage import Done, Image
 
 PROMISED_SECONDS = 5.0
@@ -95,7 +95,7 @@ def _disk_full(stage: AuthzStage) -> Iterator[None]:
 def _cache_corrupt(stage: AuthzStage) -> Iterator[None]:
     """Every file of the signature cache has other bytes than it had."""
     cache, kept = stage.host.state / "cache", stage.host.state / "kept"
-    shutil.copytree(cache, kept)
+    copy_folder(cache, kept)
     for path in cache.rglob("*"):
         if path.is_file():
             path.write_bytes(b"\0" * path.stat().st_size)

@@ -224,19 +224,11 @@ def _answer(stage: Stage, name: str, *, uid: int) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def reachable(stage: Stage) -> Iterator[Stage]:
-    """Let others look into the host's folder, as they may into /run."""
-    stage.host.home.chmod(0o755)
-    yield stage
-    stage.host.home.chmod(0o700)
-
-
 @pytest.mark.parametrize("name", SOCKETS)
-def test_a_user_without_rights_cannot_connect(name: str, reachable: Stage) -> None:
+def test_a_user_without_rights_cannot_connect(name: str, stage: Stage) -> None:
     """Nobody but root, or for enforcer.sock its group, gets past the file's mode."""
-    stranger = _answer(reachable, name, uid=NOBODY)
-    root = _answer(reachable, name, uid=0)
+    stranger = _answer(stage, name, uid=NOBODY)
+    root = _answer(stage, name, uid=0)
 
     assert stranger == f"errno {errno.EACCES}"
     assert root.startswith("bytes ")
@@ -245,17 +237,17 @@ def test_a_user_without_rights_cannot_connect(name: str, reachable: Stage) -> No
 
 @pytest.mark.parametrize("name", ["ask.sock", "admin.sock"])
 def test_a_socket_opened_to_all_by_mistake_still_answers_only_root(
-    name: str, reachable: Stage
+    name: str, stage: Stage
 ) -> None:
     """The kernel says who called, so the mode is not all there is."""
-    path = reachable.host.run / name
+    path = stage.host.run / name
     path.chmod(0o666)
     try:
-        answer = _answer(reachable, name, uid=NOBODY)
+        answer = _answer(stage, name, uid=NOBODY)
     finally:
         path.chmod(0o600)
 
     gone = (f"errno {errno.ECONNRESET}", f"errno {errno.EPIPE}")
     assert answer in ("bytes 0", *gone)
-    with _judges_as_before(reachable):
+    with _judges_as_before(stage):
         pass

@@ -213,11 +213,8 @@ def test_asks_the_resolver_or_reads_the_engines_itself(
     assert ttrpc.text(ttrpc.decode_fields(answer), 2) == code
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
-def test_a_socket_that_root_made_stays_roots_though_another_user_serves(
-    systemd: Systemd,
-) -> None:
-    """The gate believes root alone, and listen(2) would make the daemon the peer."""
+def as_somebody(systemd: Systemd) -> list[str]:
+    """Start it as its unit does, for a user without rights; return its sockets."""
     systemd.home.chmod(0o755)
     for name, owner in (("run", 0), ("run/inner", SOMEBODY), ("state", SOMEBODY)):
         (systemd.home / name).mkdir(mode=0o755)
@@ -232,6 +229,15 @@ def test_a_socket_that_root_made_stays_roots_though_another_user_serves(
         words = [f"--unit={unit}", f"--user={SOMEBODY}", f"--writable={systemd.home}"]
         launcher = [sys.executable, "-m", "tests.service", *words, *given, "--"]
         systemd.start(before=launcher, handles=[s.fileno() for s in made])
+    return paths
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
+def test_a_socket_that_root_made_stays_roots_though_another_user_serves(
+    systemd: Systemd,
+) -> None:
+    """The gate believes root alone, and listen(2) would make the daemon the peer."""
+    paths = as_somebody(systemd)
     systemd.hears(b"READY=1")
 
     with socket.socket(socket.AF_UNIX) as client:
@@ -243,6 +249,30 @@ def test_a_socket_that_root_made_stays_roots_though_another_user_serves(
     assert int.from_bytes(peer[4:8], sys.byteorder) == 0
     assert answer.code == "ENF-1201"
     assert f"\nUid:\t{SOMEBODY}" in Path(f"/proc/{systemd.pid}/status").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")
+@pytest.mark.parametrize("place", ["policy.d", "policy.d/policy.yaml", "trust"])
+def test_what_its_user_may_not_read_is_a_problem_in_words(
+    place: str, systemd: Systemd
+) -> None:
+    """Root wrote it for root alone: a policy that nobody judges by, told as that."""
+    write_policy(systemd)
+    store = systemd.home / "config/trust/x509/ca/acme"
+    store.mkdir(parents=True)
+    (store / "acme.crt").write_bytes(pems("acme")[2])
+    path = systemd.home / "config" / place
+    path.chmod(0o600 if path.is_file() else 0o700)
+
+    as_somebody(systemd)
+    systemd.hears(b"READY=1")
+    found = status(systemd)
+    answer = ask(systemd.home / "run" / "enforcer.sock")
+
+    told = found.policy_problem + "".join(found.notices)
+    assert str(systemd.home / "config" / place) in told
+    assert "Permission denied" in told
+    assert not answer.allowed
 
 
 def test_offers_health_and_reflection(systemd: Systemd) -> None:
