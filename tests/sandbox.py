@@ -152,25 +152,38 @@ class Sandbox:
 
 def allowed_calls(words: Sequence[str]) -> set[str]:
     """Return the calls that SystemCallFilter lets through, its groups by systemd."""
+    groups = _groups()
     allowed: set[str] = set()
     taken_away = False
     for word in words:
         taken_away = taken_away or word.startswith("~")
-        name = word.removeprefix("~")
-        calls = _group(name) if name.startswith("@") else {name}
+        calls = _calls(word.removeprefix("~"), groups)
         allowed = allowed - calls if taken_away else allowed | calls
     return allowed
 
 
-def _group(name: str) -> set[str]:
-    words = ("systemd-analyze", "syscall-filter", name)
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    calls: set[str] = set()
-    for line in done.stdout.splitlines()[1:]:
+def _calls(name: str, groups: Mapping[str, Sequence[str]]) -> set[str]:
+    if not name.startswith("@"):
+        return {name}
+    return {call for word in groups[name] for call in _calls(word, groups)}
+
+
+def _groups() -> dict[str, list[str]]:
+    """Return systemd's groups, which may name each other."""
+    command = ("systemd-analyze", "syscall-filter", "--no-pager")
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    groups: dict[str, list[str]] = {}
+    name = ""
+    for line in done.stdout.splitlines():
         word = line.strip()
-        if word and not word.startswith("#"):
-            calls |= _group(word) if word.startswith("@") else {word}
-    return calls
+        if not word or word.startswith("#"):
+            continue
+        if line.startswith("@"):
+            name = word
+            groups[name] = []
+        elif name:
+            groups[name].append(word)
+    return groups
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:

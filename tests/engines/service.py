@@ -60,5 +60,6 @@ class Service(Daemon):
 @contextlib.contextmanager
 def _socket(path: Path, mode: int, owner: int) -> Iterator[socket.socket]:
     with bind_socket(path, mode=mode) as listener:
-        os.chown(path, owner, owner)
+        if os.geteuid() == 0:
+            os.chown(path, owner, owner)
         yield listener
