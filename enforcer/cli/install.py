@@ -3,15 +3,16 @@
 import argparse
 import sys
 
+from enforcer.cli.admin_log import record
 from enforcer.cli.main import DONE, UsageError
 from enforcer.cli.output import is_json, print_json
 from enforcer.core.codes import Code
 from enforcer.core.errors import clip
-from enforcer.host.install.engines import InstallError
-from enforcer.host.install.install import described, install
+from enforcer.host.install.install import Shown, described, install
 from enforcer.host.install.look import look
 from enforcer.host.install.plan import Wanted, plan
 from enforcer.host.install.preview import Preview, preview
+from enforcer.host.install.processes import InstallError
 
 MAX_NAMES = 20  # of denied images, for people
 
@@ -39,17 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, plan, preview; then do it, or show it."""
-    if not (arguments.docker or arguments.containerd or arguments.cri):
-        raise UsageError("say for what: --docker, --containerd or --cri")
-    if arguments.authz and not arguments.docker:
-        raise UsageError("--authz is Docker's: add --docker")
-    wanted = Wanted(
-        arguments.docker,
-        arguments.authz,
-        arguments.containerd,
-        arguments.cri,
-        arguments.enforce,
-    )
+    wanted = _wanted(arguments)
     host = look(wanted)
     stages = plan(wanted, host.ground)
     found = preview(host.settings)
@@ -57,29 +48,48 @@ def run(arguments: argparse.Namespace) -> int:
     say = said.append if is_json(arguments) else _print
     if not is_json(arguments):
         _print_preview(found)
-    if arguments.dry_run:
-        steps = described(stages)
-        for step in steps if not is_json(arguments) else ():
-            print(f"{step.line}\n{step.diff}", end="")
-    else:
-        steps = ()
+    steps = described(stages) if arguments.dry_run else ()
+    if not arguments.dry_run:
         _require_consent(found, arguments)
+        record(host.settings, "install", mode=wanted.mode, denied=len(found.denied))
         install(stages, host, say)
         for line in _next(wanted):
             say(line)
     if is_json(arguments):
-        print_json(
-            {
-                "installed": not arguments.dry_run,
-                "mode": wanted.mode,
-                "images": found.images,
-                "policyProblem": found.problem,
-                "denied": [{"image": n, "message": w} for n, w in found.denied],
-                "steps": [{"step": s.line, "diff": s.diff} for s in steps],
-                "said": said,
-            }
-        )
+        print_json(_document(found, wanted, steps, said))
+    for step in steps if not is_json(arguments) else ():
+        print(f"{step.line}\n{step.diff}", end="")
     return DONE
+
+
+def _wanted(arguments: argparse.Namespace) -> Wanted:
+    if not (arguments.docker or arguments.containerd or arguments.cri):
+        raise UsageError("say for what: --docker, --containerd or --cri")
+    if arguments.authz and not arguments.docker:
+        raise UsageError("--authz is Docker's: add --docker")
+    if arguments.config_dir or arguments.state_dir or arguments.run_dir:
+        raise UsageError("install puts everything where its units look for it")
+    return Wanted(
+        arguments.docker,
+        arguments.authz,
+        arguments.containerd,
+        arguments.cri,
+        arguments.enforce,
+    )
+
+
+def _document(
+    found: Preview, wanted: Wanted, steps: tuple[Shown, ...], said: list[str]
+) -> dict[str, object]:
+    return {
+        "installed": not steps,
+        "mode": wanted.mode,
+        "images": found.images,
+        "denied": [{"image": n, "message": w} for n, w in found.denied],
+        "policyProblem": found.problem,
+        "steps": [{"step": s.line, "diff": s.diff} for s in steps],
+        "said": said,
+    }
 
 
 def _require_consent(found: Preview, arguments: argparse.Namespace) -> None:

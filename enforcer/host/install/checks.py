@@ -15,14 +15,12 @@ from enforcer.gate import ask
 from enforcer.hooks.authz.relay import PLUGIN_SOCKET
 from enforcer.host.install.containerd_change import require_read
 from enforcer.host.install.engines import (
-    InstallError,
     find_containerd,
-    run_program,
-    unix_call,
-    unix_request,
 )
 from enforcer.host.install.look import PYTHON, Host
 from enforcer.host.install.plan import UNINSTALL, Check
+from enforcer.host.install.processes import InstallError, run_program
+from enforcer.host.install.unix_http import unix_call, unix_request
 
 WAIT_SECONDS = 30.0  # dockerd dies of a missing plug-in after 15 s, containerd takes 2
 POLL_SECONDS = 0.1

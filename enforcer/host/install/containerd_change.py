@@ -9,8 +9,9 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.host.install import toml_text
 from enforcer.host.install.edits import Edit, Setting
-from enforcer.host.install.engines import Containerd, InstallError, dump, load_owned
+from enforcer.host.install.engines import Containerd, dump
 from enforcer.host.install.plan import VERIFIERS, Change, Wanted
+from enforcer.host.install.processes import InstallError, load_owned
 
 BINDIR = "io.containerd.image-verifier.v1.bindir"
 CRI_OLD, CRI_NEW = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"

@@ -1,23 +1,24 @@
 """The engines that run on this host, as they really run: by their processes."""
 
-import json
-import os
 import re
-import socket
-import subprocess
 import tomllib
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
 from enforcer.core.codes import Code
-from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.errors import EnforcerError
 from enforcer.core.strictjson import parse_json
 from enforcer.files import FileMissingError, read_file
-from enforcer.host.install.kept import keep
 from enforcer.host.install.manager import ManagerError, main_pid
+from enforcer.host.install.processes import (
+    InstallError,
+    Process,
+    children,
+    load_process,
+    run_program,
+)
+from enforcer.host.install.unix_http import docker_info
 
 CALL_SECONDS = 10.0  # an answer takes milliseconds
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # of `docker info`, and of containerd's settings
@@ -26,32 +27,6 @@ DAEMON_JSON = Path("/etc/docker/daemon.json")
 CONFIG_TOML = Path("/etc/containerd/config.toml")
 STORES = ("overlay2", "overlayfs")
 _CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
-
-
-class InstallError(EnforcerError):
-    """This host is not one to install on, as it is."""
-
-    default_code = Code.INSTALL_ENGINE_MISSING
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A running daemon: its program, its words, and where it looks for programs."""
-
-    pid: int
-    program: Path
-    words: tuple[str, ...]
-    path: tuple[Path, ...]
-    uid: int
-
-    def option(self, *names: str) -> list[str]:
-        """Return the values of a command line option, in any of its spellings."""
-        found = []
-        for at, word in enumerate(self.words):
-            name, given, value = word.partition("=")
-            if name in names:
-                found.append(value if given else "".join(self.words[at + 1 : at + 2]))
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +128,7 @@ def find_containerd(pid: int | None = None) -> Containerd:
 
 def containerd_of(docker: Docker) -> Containerd:
     """Return the containerd that a Docker uses: systemd's, or one it started."""
-    for pid in _children(docker.process.pid):
+    for pid in children(docker.process.pid):
         if load_process(pid).program.name == "containerd":
             return find_containerd(pid)
     found = find_containerd()
@@ -177,62 +152,6 @@ def dump(process: Process, config: Path) -> dict[str, Any]:
     return found
 
 
-def docker_info(api: Path) -> dict[str, Any]:
-    """Ask dockerd about itself; raises InstallError."""
-    return unix_request(api, "GET", "/info")
-
-
-def unix_request(path: Path, method: str, call: str) -> dict[str, Any]:
-    """Make an HTTP call on a unix socket, and return its JSON; raises InstallError."""
-    status, raw = unix_call(path, method, call)
-    try:
-        found = json.loads(raw)
-    except ValueError as error:
-        raise _silent(path, "it is no JSON") from error
-    if status != HTTPStatus.OK or not isinstance(found, dict):
-        raise _silent(path, f"{status} {clip(raw.decode(errors='replace'))}")
-    return found
-
-
-def unix_call(
-    path: Path, method: str, call: str, body: object = None
-) -> tuple[int, bytes]:
-    """Make an HTTP call on a unix socket: status and answer; raises InstallError."""
-    connection = _UnixConnection(path)
-    sent = None if body is None else json.dumps(body)
-    headers = {"Host": "docker", "Content-Type": "application/json"}
-    try:
-        connection.request(method, call, body=sent, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_ANSWER_BYTES)
-    except (OSError, HTTPException) as error:
-        raise _silent(path, str(error) or type(error).__name__) from error
-    finally:
-        connection.close()
-
-
-def load_process(pid: int) -> Process:
-    """Read a running process from /proc; raises InstallError."""
-    here = Path(f"/proc/{pid}")
-    try:
-        words = (
-            read_file(here / "cmdline", max_bytes=MAX_PROC_BYTES).decode().split("\0")
-        )
-        raw = read_file(here / "environ", max_bytes=MAX_PROC_BYTES).decode(
-            errors="replace"
-        )
-        program = Path(os.readlink(here / "exe").removesuffix(" (deleted)"))  # noqa: PTH115
-        uid = here.stat().st_uid
-    except (OSError, EnforcerError, ValueError) as error:
-        raise InstallError(
-            f"process {pid} cannot be read: {clip(str(error))}", remedy="Try again."
-        ) from error
-    environment = dict(line.partition("=")[::2] for line in raw.split("\0"))
-    path = environment.get("PATH", "/usr/local/bin:/usr/bin")  # Go has none without
-    folders = tuple(Path(folder) for folder in path.split(":") if folder)
-    return Process(pid, program, tuple(words[1:]), folders, uid)
-
-
 def load_json(path: Path) -> dict[str, Any]:
     """Read Docker's daemon.json; {} without one."""
     try:
@@ -245,33 +164,6 @@ def load_json(path: Path) -> dict[str, Any]:
             error.what, remedy="Mend it.", code=Code.INSTALL_CONFIG_UNREADABLE
         ) from error
     return found if isinstance(found, dict) else {}
-
-
-def load_owned(path: Path) -> bytes | None:
-    """Return an engine's configuration file, if only root can change it.
-
-    Raises:
-        EnforcerError: A link, not root's alone, or not to be read.
-    """
-    kept = keep(path)  # refuses links
-    if kept and (kept.uid != 0 or kept.mode & 0o022):
-        raise InstallError(
-            f"{path} is not root's alone",
-            remedy=f"chown root: {path}; chmod go-w {path}",
-            code=Code.INSTALL_CONFIG_UNREADABLE,
-        )
-    return kept.content if kept else None
-
-
-class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("docker", timeout=CALL_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(CALL_SECONDS)
-        self.sock.connect(str(self._path))
 
 
 def _docker_socket(process: Process, written: dict[str, Any]) -> Path:
@@ -289,50 +181,9 @@ def _service(unit: str) -> int:
         return 0
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        raw = read_file(
-            Path(f"/proc/{pid}/task/{pid}/children"), max_bytes=MAX_PROC_BYTES
-        )
-    except EnforcerError:
-        return []
-    return [int(number) for number in raw.split()]
-
-
-def run_program(program: Path, *words: str) -> str:
-    """Run an engine's own program and return what it prints; raises InstallError."""
-    try:
-        done = subprocess.run(  # noqa: S603 - the program that runs as root already
-            [program, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=CALL_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InstallError(
-            f"{program} does not run: {error}", remedy="Look at it."
-        ) from error
-    if done.returncode:
-        said = clip(done.stderr.decode(errors="replace"), limit=500)
-        raise InstallError(
-            f"`{program.name} {clip(' '.join(words))}` ended with "
-            f"{done.returncode}: {said}",
-            remedy="Mend its configuration.",
-            code=Code.INSTALL_CONFIG_UNREADABLE,
-        )
-    return done.stdout.decode()
-
-
 def _kind(what: str) -> InstallError:
     return InstallError(
         what,
         remedy="Only a Docker of root's is enforced.",
         code=Code.INSTALL_ENGINE_KIND,
-    )
-
-
-def _silent(path: Path, why: str) -> InstallError:
-    return InstallError(
-        f"there is no answer on {path}: {why}", remedy="systemctl status docker"
     )

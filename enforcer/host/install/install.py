@@ -10,11 +10,11 @@ from enforcer.core.errors import EnforcerError
 from enforcer.files import read_file
 from enforcer.host.install.carry import carry_out
 from enforcer.host.install.checks import require
-from enforcer.host.install.engines import InstallError
 from enforcer.host.install.journal import Journal
 from enforcer.host.install.kept import MAX_KEPT_BYTES
 from enforcer.host.install.look import Host
 from enforcer.host.install.plan import Stage
+from enforcer.host.install.processes import InstallError
 from enforcer.host.install.steps import File, Gate, Step, shown
 from enforcer.host.install.undo import undo_all
 

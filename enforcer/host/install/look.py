@@ -1,42 +1,41 @@
 """Look at a host before anything is changed, and refuse what cannot end well."""
 
 import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import enforcer
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.files import read_file, require_trusted_folder
 from enforcer.gate.render import render_gate, render_verifier
 from enforcer.host.install.containerd_change import containerd_change
+from enforcer.host.install.docker_change import docker_change
 from enforcer.host.install.engines import (
     STORES,
     Containerd,
     Docker,
-    InstallError,
     containerd_of,
     find_containerd,
     find_docker,
-    load_json,
-    load_owned,
-    run_program,
 )
+from enforcer.host.install.find_runc import find_runc
 from enforcer.host.install.journal import FOLDER, Journal
-from enforcer.host.install.manager import ManagerError, command, require_systemd
+from enforcer.host.install.manager import (
+    ENGINES,
+    needs,
+    require_systemd,
+    state,
+)
 from enforcer.host.install.pack import undo_program
 from enforcer.host.install.plan import (
-    AUTHZ_EDIT,
     CONFIG,
     LIBEXEC,
-    PLUGIN,
     REAL_RUNC,
-    Change,
     Ground,
     Wanted,
 )
-from enforcer.host.install.runc import is_gate
+from enforcer.host.install.processes import InstallError
 from enforcer.host.install.texts import POLICY, settings_text
 from enforcer.host.install.units import SYSTEM, Shipped, shipped
 from enforcer.settings import (
@@ -88,8 +87,15 @@ def look(wanted: Wanted) -> Host:
         _require_one(containerd, find_containerd())
     _require_store(docker, containerd, wanted)
     listed = _engines(docker, containerd)
-    runc = _runc(docker, containerd)
+    runc = find_runc(docker, containerd)
     change = containerd_change(containerd, runc, wanted)
+    if change and _docker_is_bound():
+        raise InstallError(
+            "systemd would stop Docker, and its containers, when containerd restarts",
+            remedy="Let docker.service want containerd.service, not require it, or "
+            "leave out --containerd and --cri: the gate judges every start.",
+            code=Code.INSTALL_CONFIG_CONFLICT,
+        )
     verifier = b""
     if change and any(s.key == "bin_dir" for s in change.edit.settings):
         verifier = render_verifier(**_FOLDERS).encode("ascii")
@@ -101,12 +107,18 @@ def look(wanted: Wanted) -> Host:
         verifier=verifier,
         uninstall=undo_program(),
         units=units,
-        daemon_json=_daemon_json(docker) if docker and wanted.authz else None,
+        daemon_json=docker_change(docker) if docker and wanted.authz else None,
         containerd=change,
         gate_conf=(CONFIG / "gate.conf").exists(),
         texts={"enforcer.yaml": settings_text(wanted.mode, listed), "policy": POLICY},
     )
     return Host(docker, containerd, _settings(wanted, listed), ground)
+
+
+def _docker_is_bound() -> bool:
+    """Whether a restart of containerd is one of Docker's, too."""
+    docker, containerd = ENGINES
+    return state(docker) == "active" and needs(docker, containerd)
 
 
 def _require_first(units: tuple[Shipped, ...]) -> None:
@@ -134,7 +146,8 @@ def _require_programs(units: tuple[Shipped, ...]) -> None:
     programs = {unit.program() for unit in units if unit.is_unit}
     for program in sorted(p for p in programs if p):
         try:
-            require_trusted_folder(program.parent.resolve(strict=True))
+            for folder in (program.parent, Path(enforcer.__file__).parent):
+                require_trusted_folder(folder.resolve(strict=True))
             read_file(program, max_bytes=MAX_PROGRAM_BYTES, trusted=True)
             if not os.access(program, os.X_OK):
                 raise InstallError(f"{program} cannot be run", remedy="See below.")
@@ -195,100 +208,6 @@ def _engines(
             EngineSettings("docker", containerd.socket, docker.root, docker.exec_root)
         )
     return tuple(found)
-
-
-def _runc(docker: Docker | None, containerd: Containerd) -> Path:
-    """Return where every engine finds runc: one place, and a package's.
-
-    Raises:
-        InstallError: None, several, or one that dpkg does not know.
-    """
-    found = sorted(set(_runcs(docker, containerd)))
-    if len(found) != 1:
-        names = ", ".join(map(str, found)) or "none"
-        raise InstallError(
-            f"the engines must find exactly one runc, and find: {clip(names)}",
-            remedy="Remove the others; only one can be behind the gate.",
-            code=Code.INSTALL_RUNC,
-        )
-    runc = found[0]
-    if is_gate(runc):
-        raise InstallError(
-            f"{runc} is a gate already",
-            remedy="Take that off first, as it was put on.",
-            code=Code.INSTALL_OTHER,
-        )
-    try:
-        command("dpkg-query", "-S", str(runc))
-        diverted = command("dpkg-divert", "--truename", str(runc)) != str(runc)
-    except ManagerError as error:
-        raise InstallError(
-            f"{runc} is of no Debian package, so nothing keeps it behind the gate",
-            remedy="apt-get install runc, or do it by hand (README).",
-            code=Code.INSTALL_RUNC,
-        ) from error
-    if diverted:
-        raise InstallError(
-            f"{runc} is diverted already",
-            remedy=f"dpkg-divert --list {runc} says by whom.",
-            code=Code.INSTALL_OTHER,
-        )
-    return runc
-
-
-def _runcs(docker: Docker | None, containerd: Containerd) -> Iterator[Path]:
-    folders = [*containerd.folders, *(docker.process.path if docker else ())]
-    for folder in folders:
-        program = folder / "runc"
-        if program.is_file() and os.access(program, os.X_OK):
-            yield program.resolve()
-
-
-def _daemon_json(docker: Docker) -> Change:
-    flags = docker.process.option("--authorization-plugin")
-    if flags:
-        raise InstallError(
-            f"dockerd is told --authorization-plugin={clip(flags[0])} on its command "
-            "line, and refuses to start with the same setting in a file",
-            remedy=f"Move it into {docker.config}, or install without --authz.",
-            code=Code.INSTALL_CONFIG_CONFLICT,
-        )
-    listed = load_json(docker.config).get(AUTHZ_EDIT.key, [])
-    if isinstance(listed, list) and PLUGIN in listed:
-        raise InstallError(
-            f"{docker.config} lists the plug-in {PLUGIN} already",
-            remedy="Take that off first, as it was put on.",
-            code=Code.INSTALL_OTHER,
-        )
-    before = load_owned(docker.config)
-    change = Change(docker.config, b"{}\n" if before is None else before, AUTHZ_EDIT)
-    _validated(docker, change)
-    return change
-
-
-def _validated(docker: Docker, change: Change) -> None:
-    """Have dockerd itself read what is to be written, where it can (--validate)."""
-    try:
-        content = change.after
-    except EnforcerError as error:
-        raise _unreadable(change.path, error.what) from error
-    with tempfile.TemporaryDirectory(prefix="enforcer-") as folder:
-        aside = Path(folder) / "daemon.json"
-        aside.write_bytes(content)
-        words = ("--validate", "--config-file", str(aside))
-        try:
-            run_program(docker.process.program, *words)
-        except InstallError as error:
-            if "unknown flag" not in error.what:  # Docker 20.10 has none
-                raise _unreadable(change.path, error.what) from error
-
-
-def _unreadable(path: Path, why: str) -> InstallError:
-    return InstallError(
-        f"{path} cannot be changed: {why}",
-        remedy="Mend that file, or install without --authz.",
-        code=Code.INSTALL_CONFIG_UNREADABLE,
-    )
 
 
 def _settings(wanted: Wanted, listed: tuple[EngineSettings, ...]) -> Settings:

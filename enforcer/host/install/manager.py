@@ -70,6 +70,14 @@ def main_pid(unit: str) -> int:
     return int(found) if found.isdecimal() else 0
 
 
+def needs(unit: str, other: str) -> bool:
+    """Whether systemd stops a unit when another one is restarted."""
+    return any(
+        other in command("systemctl", "show", "-p", kind, "--value", unit).split()
+        for kind in ("Requires", "BindsTo", "PartOf")
+    )
+
+
 def refresh(word: str, unit: str) -> None:
     """Have an engine read its configuration again; start one that has died.
 
