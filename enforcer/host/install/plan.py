@@ -22,7 +22,7 @@ from enforcer.host.install.steps import (
     Word,
 )
 from enforcer.host.install.units import SYSTEM, Shipped
-from enforcer.settings import EngineSettings
+from enforcer.settings import DEFAULT_LOG_DIR, DEFAULT_STATE_DIR, EngineSettings
 
 CONFIG = Path("/etc/enforcer")
 LIBEXEC = Path("/usr/libexec/enforcer")
@@ -169,6 +169,7 @@ def _services(wanted: Wanted, ground: Ground) -> Iterator[Step]:
     for unit in ground.units:
         for target in unit.wanted_by() if unit.is_unit else ():
             yield Link(SYSTEM / f"{target}.wants" / unit.name, str(unit.path))
+    yield from _data(ground)
     yield from _accounts(ground)
     started = tuple(
         unit.name
@@ -179,6 +180,13 @@ def _services(wanted: Wanted, ground: Ground) -> Iterator[Step]:
     yield Tell(Word.READ_UNITS)
     yield Tell(Word.STOP, started, undo=True)
     yield Tell(Word.START, started)
+
+
+def _data(ground: Ground) -> Iterator[Step]:
+    """Make what the units would: it goes again, if nothing is kept in it."""
+    for folder in (DEFAULT_STATE_DIR, DEFAULT_LOG_DIR):
+        if not ground.exists(folder):
+            yield Folder(folder, 0o700)
 
 
 def _accounts(ground: Ground) -> Iterator[Step]:

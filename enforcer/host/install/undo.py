@@ -34,7 +34,6 @@ from enforcer.host.install.steps import (
 
 Say = Callable[[str], None]
 DONE, INCOMPLETE = 0, 1
-DATA = ("/var/lib/enforcer", "/var/log/enforcer")
 _UNIT = re.compile(r"enforcer[a-z-]*\.(service|socket|timer|path|target)")
 
 
@@ -76,9 +75,6 @@ def uninstall(journal: Journal, say: Say) -> int:
             say(f"not everything is undone; {journal.path} stays [ENF-2316]")
             return INCOMPLETE
         journal.forget()
-    for folder in DATA if found.entries else ():
-        if Path(folder).exists():
-            say(f"left: {folder} (signatures and logs; remove it if you want)")
     say("enforcer is off this host" if found.entries else "nothing to undo")
     return DONE
 
