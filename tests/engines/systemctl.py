@@ -28,7 +28,9 @@ def main(words: list[str]) -> int:
     word, *names = words
     if word == "show":
         _, what, _, name = names
-        print(_pid(name) if what == "MainPID" else _active(name))
+        table = json.loads((STATE / "services.json").read_text())
+        known = {"MainPID": _pid(name), "ActiveState": _active(name)}
+        print(known.get(what, table.get(name, {}).get(what, "")))
         return 0
     if word == "is-active":
         print(_active(names[0]))

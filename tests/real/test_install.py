@@ -232,6 +232,11 @@ _REFUSALS = [
      "--docker --authz", "ENF-2311"),
     ('echo \'{"authorization-plugins": "opa"}\' > /etc/docker/daemon.json',
      "--docker --authz", "ENF-2306"),
+    ('sed -i \'s/"ready": ".run.docker.sock"/"Requires": "containerd.service", &/\''
+     " /run/standin/services.json", "--docker --containerd", "ENF-2307"),
+    ("systemctl stop docker.service; "
+     'echo \'{"storage-driver": "vfs"}\' > /etc/docker/daemon.json; '
+     "systemctl start docker.service", "--docker", "ENF-2308"),
     ("mkdir /etc/enforcer; printf 'apiVersion: enforcer/v1\\nmode: enforce\\n' "
      "> /etc/enforcer/enforcer.yaml", "--docker", "ENF-2312"),
     ("mkdir /etc/enforcer; printf 'apiVersion: enforcer/v1\\nmode: monitor\\n"

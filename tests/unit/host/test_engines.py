@@ -1,0 +1,97 @@
+"""Which engine is one to install for: told by what runs, whatever is configured."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enforcer.host.install.docker_change import docker_change
+from enforcer.host.install.engines import Docker, find_containerd, find_docker
+from enforcer.host.install.manager import ManagerError, require_systemd
+from enforcer.host.install.processes import InstallError, Process, load_process
+from tests.limits import SOMEBODY
+
+
+@pytest.fixture
+def units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of main processes, each in a file named for its unit."""
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\nfor unit; do :; done\ncd "{tmp_path}"\n'
+        'cat "$unit" 2>/dev/null || echo 0\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return tmp_path
+
+
+@pytest.fixture
+def somebodys() -> Iterator[int]:
+    """A process that root does not run."""
+    with subprocess.Popen(["/bin/sleep", "1000"], user=SOMEBODY) as process:
+        yield process.pid
+        process.kill()
+
+
+def test_no_docker_is_said(units: Path) -> None:
+    with pytest.raises(InstallError, match=r"Docker does not run on this host.*2303"):
+        find_docker()
+    with pytest.raises(InstallError, match=r"containerd does not run on.*2303"):
+        find_containerd()
+
+
+def test_a_snap_is_refused(units: Path, somebodys: int) -> None:
+    """Its runc is in a file system that cannot be changed."""
+    (units / "snap.docker.dockerd.service").write_text(str(somebodys))
+
+    with pytest.raises(InstallError, match=r"Docker is a snap.*ENF-2304"):
+        find_docker()
+
+
+def test_a_docker_of_somebody_else_is_refused(units: Path, somebodys: int) -> None:
+    """What a user runs in namespaces of their own never meets the gate."""
+    (units / "docker.service").write_text(str(somebodys))
+
+    with pytest.raises(InstallError, match=r"Docker is rootless.*ENF-2304"):
+        find_docker()
+
+
+def test_an_engine_that_has_just_ended_is_an_error_in_words() -> None:
+    with pytest.raises(InstallError, match="process 999999999 cannot be read"):
+        load_process(999999999)
+
+
+def test_without_systemd_it_is_said_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ManagerError, match=r"by hand.*ENF-2302"):
+        require_systemd()
+
+
+def _docker(config: Path, *words: str) -> Docker:
+    process = Process(1, Path("/bin/true"), words, (), 0)
+    return Docker(process, config, Path("/x"), {}, None, Path("/run/docker"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--authorization-plugin=opa",), ("--debug", "--authorization-plugin", "opa")],
+)
+def test_the_same_setting_as_a_flag_and_in_a_file_is_refused(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """dockerd does not start with both."""
+    with pytest.raises(InstallError, match="--authorization-plugin=opa on its comm"):
+        docker_change(_docker(tmp_path / "daemon.json", *words))
+
+
+def test_options_are_read_in_both_their_spellings() -> None:
+    process = Process(1, Path("/x"), ("-c", "/a", "--config=/b", "--other"), (), 0)
+
+    assert process.option("--config", "-c") == ["/a", "/b"]
+    assert process.option("--other") == [""]
+    assert process.option("--none") == []
