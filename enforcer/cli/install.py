@@ -1,7 +1,7 @@
 """`enforcer install`: put enforcer in front of this host's engines, or undo it all."""
 
 import argparse
-import sys
+import contextlib
 
 from enforcer.cli.admin_log import record
 from enforcer.cli.main import DONE, UsageError
@@ -131,5 +131,5 @@ def _next(wanted: Wanted) -> list[str]:
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # whoever listened has gone: go on all the same
+        print(line, flush=True)

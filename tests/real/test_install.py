@@ -261,3 +261,29 @@ def test_what_cannot_end_well_is_refused_at_once(
     assert done.returncode != 0
     assert done.stderr.strip().endswith(f"[{code}]"), done.stderr
     assert host.changes() == before
+
+
+def test_a_full_disk_leaves_everything_as_it_was(host: PrivateHost) -> None:
+    """What cannot be written down is not done."""
+    place = "/var/lib/enforcer-install"
+    host.sh(f"mkdir -m 700 {place}; mount -t tmpfs -o size=96k,mode=700 tmpfs {place}")
+    before = host.changes()
+
+    done = host.enforcer("install", "--docker", "--authz", check=False)
+
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert done.stderr.endswith("[ENF-2314]\n")
+    assert host.changes() == before
+    assert _runs(host)
+
+
+def test_nobody_listening_does_not_stop_it_half_way(host: PrivateHost) -> None:
+    """A closed terminal is no reason for half an installation, or half its end."""
+    before = host.changes()
+
+    host.sh("/usr/lib/enforcer/bin/enforcer install --docker | true")
+    host.sh(f"{UNDO} | true")
+
+    assert host.changes() == before
+    assert _runs(host)

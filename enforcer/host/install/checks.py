@@ -22,7 +22,7 @@ from enforcer.host.install.plan import UNINSTALL, Check
 from enforcer.host.install.processes import InstallError, run_program
 from enforcer.host.install.unix_http import unix_call, unix_request
 
-WAIT_SECONDS = 30.0  # dockerd dies of a missing plug-in after 15 s, containerd takes 2
+WAIT_SECONDS = 20.0  # dockerd dies of a missing plug-in after 15 s, containerd takes 2
 POLL_SECONDS = 0.1
 GATE_SECONDS = 15.0  # it waits four seconds for a daemon itself
 MAX_AUDIT_TAIL = 1024 * 1024

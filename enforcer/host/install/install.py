@@ -70,6 +70,7 @@ def _roll_back(journal: Journal, error: BaseException, say: Say) -> None:
     if isinstance(error, EnforcerError):
         why = error.what
     say(f"failed: {why}; undoing everything")
+    journal.mend()
     failed = undo_all(journal, journal.read().entries, say)
     if failed:
         raise InstallError(

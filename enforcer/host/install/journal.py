@@ -138,12 +138,13 @@ class Journal:
     def read(self) -> Found:
         """Return what is still to be undone, in the order it was done.
 
-        A step that was begun and cut off is dropped from the file.
+        A line without an end is none: what it would say was never begun.
 
         Raises:
             JournalError: Somebody else than root could have written it.
         """
-        lines = self._lines()
+        raw = self._raw()
+        lines = raw[: raw.rfind(b"\n") + 1].splitlines()
         entries: dict[int, Entry] = {}
         complete, damaged = False, []
         for at, line in enumerate(lines):
@@ -160,23 +161,28 @@ class Journal:
                 entries.clear()  # what came before may be what that step needs
         return Found(tuple(entries.values()), complete, tuple(damaged))
 
-    def _lines(self) -> list[bytes]:
+    def mend(self) -> None:
+        """Cut off the end of a line that never became whole; raises as `read` does."""
+        raw = self._raw()
+        whole = raw.rfind(b"\n") + 1
+        if whole != len(raw):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+                os.fsync(file.fileno())
+
+    def _raw(self) -> bytes:
         try:
-            handle = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
-            return []
+            return b""
         except OSError as error:
             raise _distrusted(self.path, error.strerror) from error
-        with os.fdopen(handle, "r+b") as file:
+        with os.fdopen(handle, "rb") as file:
             _require_own(self.path, os.fstat(handle))
             raw = file.read(MAX_BYTES + 1)
-            if len(raw) > MAX_BYTES:
-                raise _distrusted(self.path, f"it has more than {MAX_BYTES} bytes")
-            whole = raw[: raw.rfind(b"\n") + 1]
-            if whole != raw:
-                file.truncate(len(whole))
-                os.fsync(handle)
-        return whole.splitlines()
+        if len(raw) > MAX_BYTES:
+            raise _distrusted(self.path, f"it has more than {MAX_BYTES} bytes")
+        return raw
 
     def _append(self, record: dict[str, Any]) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -67,6 +67,7 @@ def uninstall(journal: Journal, say: Say) -> int:
         JournalError: It cannot be believed; nothing was changed.
     """
     with journal.held():
+        journal.mend()
         found = journal.read()
         for line in found.damaged:
             say(f"{journal.path}:{line} is damaged: steps up to it stay [ENF-2315]")
@@ -184,8 +185,9 @@ def _preview(journal: Journal, say: Say) -> int:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # whoever listened has gone: go on all the same
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
