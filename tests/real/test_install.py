@@ -1,6 +1,7 @@
 """`enforcer install` and `uninstall` on a host of our own with real engines."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ always: acme
 statements:
   - {name: everything, scopes: ["*"], require: acme}
 """
+RECOVERY_SECONDS = 120  # what a host is granted for the whole way back
 UNDO = "/usr/bin/python3 -I -S /usr/libexec/enforcer/uninstall"
 OWN_JSON = '{\n    "log-level": "info",\n    "shutdown-timeout": 3\n}'
 
@@ -137,7 +139,7 @@ def test_signed_images_run_and_others_do_not(host: PrivateHost) -> None:
 
     assert done.stdout.startswith("0 of 1 running images would be denied\n")
     assert _runs(host)
-    host.sh("echo x > /run/x; docker run --name c app:1 true; docker commit c other:1")
+    host.sh("docker run --name box app:1 true; docker commit box other:1")
     refused = host.sh("docker run --rm other:1", check=False)
     assert refused.returncode == 125
     assert "ENF-1001" in refused.stderr
@@ -155,11 +157,26 @@ def test_with_the_daemon_broken_beyond_start_one_command_brings_it_back(
     host.sh("rm /usr/lib/enforcer")
     host.sh("systemctl stop enforcer.service enforcer-authz.service")
     assert not _runs(host)
+    started = time.monotonic()
 
     host.sh(UNDO)
 
     assert _runs(host)
+    assert time.monotonic() - started < RECOVERY_SECONDS
     assert host.changes() == {k: v for k, v in before.items() if v != lost}
+
+
+def test_with_the_daemon_broken_beyond_start_root_may_stay_in_monitor(
+    host: PrivateHost,
+) -> None:
+    """The other way of the drill: one line, and nothing is refused any more."""
+    host.enforcer("install", "--docker", "--enforce", "--yes")
+    host.sh("rm /usr/lib/enforcer; systemctl stop enforcer.service")
+    assert not _runs(host)
+
+    host.sh("echo mode=monitor > /etc/enforcer/gate.conf")
+
+    assert _runs(host)
 
 
 @pytest.mark.parametrize(("does", "seen"), [(0, "was not asked"), (9, "no answer")])
@@ -219,7 +236,8 @@ _REFUSALS = [
     ("mkdir -p /opt/containerd/bin; " + _RUNC.format("/opt/containerd/bin"),
      "--docker", "ENF-2305"),
     (_RUNC.format("/usr/bin"), "--docker", "ENF-2305"),
-    ("rm -f /usr/bin/runc; mv /usr/sbin/runc /usr/bin/runc", "--docker", "ENF-2305"),
+    ("mkdir -p /opt/containerd/bin; rm -f /usr/bin/runc; "
+        "mv /usr/sbin/runc /opt/containerd/bin/", "--docker", "ENF-2305"),
     ("dpkg-divert --local --no-rename --divert /usr/bin/x --add /usr/sbin/runc",
      "--docker", "ENF-2311"),
     ("mkdir /usr/libexec/enforcer", "--docker", "ENF-2311"),

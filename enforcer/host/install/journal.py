@@ -5,6 +5,7 @@ was never begun. The folder is root's alone, and who holds its lock may write.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -189,7 +190,8 @@ class Journal:
         with os.fdopen(os.open(self.path, flags, 0o600), "wb", buffering=0) as file:
             line = _sealed(record)
             if file.write(line) != len(line):
-                raise OSError(28, "no space for a whole line of the journal")
+                why = os.strerror(errno.ENOSPC)  # a part of a line is none
+                raise OSError(errno.ENOSPC, why, str(self.path))
             os.fsync(file.fileno())
 
 

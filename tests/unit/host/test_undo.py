@@ -12,11 +12,12 @@ import pytest
 
 from enforcer.core.errors import EnforcerError
 from enforcer.host.install.carry import carry_out
-from enforcer.host.install.journal import Journal, JournalError
+from enforcer.host.install.journal import Entry, Journal, JournalError
+from enforcer.host.install.kept import keep, new_name
 from enforcer.host.install.pack import undo_program
 from enforcer.host.install.plan import AUTHZ_EDIT
 from enforcer.host.install.steps import File, Folder, Link, Step, Tell, Word
-from enforcer.host.install.undo import DONE, INCOMPLETE, uninstall
+from enforcer.host.install.undo import DONE, INCOMPLETE, undo, uninstall
 
 
 @pytest.fixture
@@ -299,3 +300,55 @@ def test_a_kept_file_that_is_a_link_is_refused(
 
     with pytest.raises(EnforcerError, match="a symbolic link"):
         _carry(journal, File(tmp_path / "link", b"x"))
+
+
+def _host(top: Path) -> tuple[Step, ...]:
+    """A small host, and steps of each kind that need no engine."""
+    (top / "etc").mkdir()
+    (top / "etc" / "daemon.json").write_text('{\n "a": 1\n}\n')
+    (top / "etc" / "daemon.json").chmod(0o640)
+    (top / "etc" / "conf").write_text("mode=enforce\n")
+    made = top / "etc" / "made"
+    edited = AUTHZ_EDIT.apply((top / "etc" / "daemon.json").read_bytes())
+    return (
+        Folder(made),
+        File(made / "unit", b"[Unit]\n"),
+        Link(made / "wanted", str(made / "unit")),
+        File(top / "etc" / "conf", b"mode=monitor\n"),
+        File(top / "etc" / "daemon.json", edited, edit=AUTHZ_EDIT),
+        File(top / "etc" / "last", b"last", 0o755),
+    )
+
+
+def _tree(top: Path) -> dict[str, object]:
+    return {
+        str(path): (path.lstat().st_mode, path.is_file() and path.read_bytes())
+        for path in sorted((top / "etc").rglob("*"))
+    }
+
+
+@pytest.mark.parametrize("stopped", range(7))
+@pytest.mark.parametrize("half", ["noted", "half-written"])
+@pytest.mark.parametrize("undone", range(4))
+def test_stopped_after_any_step_of_either_everything_comes_back(
+    journal: Journal, tmp_path: Path, stopped: int, half: str, undone: int
+) -> None:
+    """A step may be written down and not done; undone, and that not written down."""
+    steps = _host(tmp_path)
+    before = _tree(tmp_path)
+    with journal.held():
+        journal.begin()
+        carry_out(journal, steps[:stopped], 0)
+        for step in steps[stopped : stopped + 1]:
+            path = step.path if isinstance(step, File | Folder | Link) else tmp_path
+            old = keep(path) if isinstance(step, File) else None
+            journal.note(Entry(stopped, step, old, path.exists()))
+            if half == "half-written" and isinstance(step, File):
+                new_name(path).write_bytes(step.content[:3])
+    for entry in list(reversed(journal.read().entries))[:undone]:
+        undo(entry)
+
+    assert _undo(journal)[0] == DONE
+
+    assert _tree(tmp_path) == before
+    assert not journal.folder.exists()
