@@ -110,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="enforcer",
         description="Only signed images start on this host.",
         epilog="exit: 0 allowed or done, 1 not allowed, 2 usage, 3 target or daemon "
-        "unreachable, 4 policy, settings or trust store unusable, 5 doctor failed",
+        "unreachable, 4 policy, settings or trust store unusable, 5 doctor or prove "
+        "failed",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)

@@ -11,6 +11,8 @@ from enforcer.api.status_client import StatusError, fetch_status
 from enforcer.assembly import laxities, load_policy
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
+from enforcer.core.host_policy import HostPolicy
+from enforcer.core.policy import TrustPolicy
 from enforcer.files import FileNotTrustedError
 from enforcer.gate.ask import is_monitor
 from enforcer.host.doctor.finding import AS_ROOT, Finding, UnseenError
@@ -28,9 +30,13 @@ RELOAD = "systemctl reload enforcer; journalctl -u enforcer"
 def check(look: Look) -> Iterator[Finding | str]:
     """Ask the daemon, and read the policy as it would."""
     written = _written(look)
-    yield from _daemon(look, written if isinstance(written, str) else "")
     if isinstance(written, Finding):
         yield written
+        yield from _daemon(look, "")
+    else:
+        yield from _daemon(look, str(written.digest))
+        for warning in written.warnings:
+            yield Finding(Code.LAXER, "policy", warning, CHECK)
     yield from _resolver(look.settings.run_dir / "resolver.sock")
     for lax in laxities(look.settings):
         if not lax.startswith("mode: monitor"):
@@ -124,10 +130,10 @@ def _is_in_force(status: "StatusResponse", written: str) -> bool:
     return status.policy_digest == written and not status.policy_problem
 
 
-def _written(look: Look) -> str | Finding:
-    """Return the digest of the policy on disk, or what is wrong with it."""
+def _written(look: Look) -> TrustPolicy | HostPolicy | Finding:
+    """Return the policy on disk, or what is wrong with it."""
     try:
-        return str(load_policy(look.settings).policy.digest)
+        return load_policy(look.settings).policy
     except FileNotTrustedError as error:
         return Finding(Code.WRITABLE, "policy", error.what, error.remedy)
     except EnforcerError as error:

@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from enforcer.core.codes import Code
 from enforcer.host.doctor.finding import Finding, UnseenError
-from enforcer.host.doctor.look import HELD, Look, under
+from enforcer.host.doctor.look import DEFAULT_CONFIG, HELD, Look, under
 from enforcer.host.doctor.processes import Process, holders
 from enforcer.settings import EngineSettings
 
+MAX_IMPORTS = 256
 OVERLAY = ("overlay2", "overlayfs")  # enforcer resolves no other storage
 MEND = "correct `engines` in enforcer.yaml, then systemctl reload enforcer"
 
@@ -31,6 +33,7 @@ def check(look: Look) -> Iterator[Finding | str]:
             yield f"{engine.kind} runs as pid {process.pid} on {engine.root}"
             if engine.kind == "containerd":
                 yield from _containerd(engine, process)
+                yield from _not_loaded(look, engine, process)
             else:
                 yield from _docker(look, engine)
         except UnseenError as error:
@@ -55,6 +58,29 @@ def _containerd(engine: EngineSettings, process: Process) -> Iterator[Finding]:
             f"containerd (pid {process.pid}) has another root than {engine.root}",
             MEND,
         )
+
+
+def _not_loaded(
+    look: Look, engine: EngineSettings, process: Process
+) -> Iterator[Finding]:
+    """Say whether containerd's files are newer than it is: it reads them but once.
+
+    Of most settings nobody can say what the running one has.
+    """
+    main = process.option("-c", "--config") or DEFAULT_CONFIG
+    imports = under(look.configuration(engine), "imports")
+    patterns = [main, *(imports if isinstance(imports, list) else ())]
+    names = (p for q in patterns for p in process.root.glob(str(q).lstrip("/")))
+    for path in islice(names, MAX_IMPORTS):
+        if path.is_file() and process.is_older_than(path):
+            shown = path.relative_to(process.root)
+            what = f"/{shown} was changed after pid {process.pid} was started"
+            yield Finding(
+                Code.CONFIG_NOT_LOADED,
+                str(engine.socket),
+                what,
+                "systemctl restart containerd",
+            )
 
 
 def _docker(look: Look, engine: EngineSettings) -> Iterator[Finding]:

@@ -95,7 +95,8 @@ def _seen(name: str, check: Check, look: Look) -> Iterator[Finding | str]:
     except UnseenError as error:
         yield error.finding
     except EnforcerError as error:
-        yield Finding(Code.UNSEEN, name, error.what, error.remedy)
+        remedy = error.remedy if os.geteuid() == 0 else AS_ROOT
+        yield Finding(Code.UNSEEN, name, error.what, remedy)
     except OSError as error:
         what = f"could not find out: {error.strerror or error} {error.filename or ''}"
         yield Finding(Code.UNSEEN, name, what.strip(), _as_root())

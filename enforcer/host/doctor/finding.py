@@ -19,7 +19,6 @@ class Severity(StrEnum):
 
 _WARNINGS = frozenset(
     {
-        Code.CONFIG_NOT_LOADED,
         Code.LIVE_RESTORE_OFF,
         Code.VERIFIER_NOT_FIRST,
         Code.NRI_REPORTS,

@@ -32,6 +32,7 @@ from enforcer.host.doctor.processes import (
 from enforcer.ports import Clock
 from enforcer.settings import EngineSettings, Settings
 
+DEFAULT_CONFIG = "/etc/containerd/config.toml"
 MAX_CONFIG_BYTES = 1024 * 1024
 # A database that each engine holds open as long as it runs, below its root.
 HELD = {
@@ -140,7 +141,7 @@ def _process(engine: EngineSettings) -> Process:
 
 def _configuration(process: Process) -> Tree:
     """Have the very program that runs print what it makes of its files."""
-    config = process.option("-c", "--config") or "/etc/containerd/config.toml"
+    config = process.option("-c", "--config") or DEFAULT_CONFIG
     program = f"/proc/{process.pid}/exe"
     cwd = f"/proc/{process.pid}/cwd"
     status, printed = run_program(

@@ -6,6 +6,7 @@ Found by what it holds open, never by its name: a name is anybody's.
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from pathlib import Path
 from enforcer.host.doctor.finding import UnseenError
 
 CONNECT_SECONDS = 2.0
+SLACK_SECONDS = 1.0  # a file written just before the start is not newer
 MAX_FACT_BYTES = 2 * 1024 * 1024  # as much environment as Linux takes, and its table
 MAX_OPEN = 500_000  # open files of root's processes looked through
 _UCRED = struct.Struct("=iII")
+_PARENT, _START = 1, 19  # fields of proc(5)'s stat behind the name
 _LISTENING = "00010000"  # flags of /proc/net/unix: __SO_ACCEPTCON
 
 
@@ -26,12 +29,17 @@ class Process:
     pid: int
     arguments: tuple[str, ...]
     folders: tuple[str, ...]
-    started: float
+    started: float = 0.0  # seconds since boot
 
     @property
     def root(self) -> Path:
         """Where its `/` is for us."""
         return Path(f"/proc/{self.pid}/root")
+
+    def is_older_than(self, path: Path) -> bool:
+        """Whether a file was changed after this process was started."""
+        runs = time.clock_gettime(time.CLOCK_BOOTTIME) - self.started
+        return time.time() - path.stat().st_ctime < runs - SLACK_SECONDS
 
     def option(self, *names: str) -> str:
         """Return the value of a long or short option; "" where it has none."""
@@ -52,14 +60,13 @@ def load_process(pid: int) -> Process:
         pid,
         tuple(os.fsdecode(word) for word in words if word),
         tuple(folder for folder in os.fsdecode(path).split(":") if folder),
-        place.stat().st_mtime,
+        int(_stat(pid)[_START]) / os.sysconf("SC_CLK_TCK"),
     )
 
 
 def parent_of(pid: int) -> int:
     """Return the process that would reap this one, or raise OSError."""
-    stat = _read(Path("/proc") / str(pid) / "stat")
-    return int(stat.rpartition(b")")[2].split()[1])
+    return int(_stat(pid)[_PARENT])
 
 
 def serving(path: Path) -> int:
@@ -128,6 +135,11 @@ def _files_of(place: Path) -> Iterator[tuple[int, os.stat_result]]:
             yield int(place.name), entry.stat()
         except OSError:
             continue
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of /proc/PID/stat behind the name, which may hold anything."""
+    return _read(Path("/proc") / str(pid) / "stat").rpartition(b")")[2].split()
 
 
 def _read(path: Path) -> bytes:

@@ -4,9 +4,12 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
+from enforcer.host.doctor.processes import SLACK_SECONDS
 from tests.engines.path import REAL_RUNC
 from tests.real.sabotage.gate import runc_behind
 from tests.real.sabotage.victim import Happens, Sabotage, Victim, linked, rewritten
@@ -47,6 +50,19 @@ def _reconfigured(victim: Victim, change: Callable[[str], str]) -> Iterator[None
         containerd.start()
 
 
+@contextlib.contextmanager
+def _not_restarted(victim: Victim, change: Callable[[str], str]) -> Iterator[None]:
+    """Have other words in containerd's file than it began with."""
+    containerd = victim.containerd
+    time.sleep(SLACK_SECONDS + 0.2)  # the row before may just have started it
+    try:
+        with rewritten(containerd.config, change(containerd.config.read_text())):
+            yield
+    finally:  # the file is newer than containerd again
+        containerd.stop()
+        containerd.start()
+
+
 def _without_name(victim: Victim) -> Callable[[str], str]:
     return lambda text: text.replace(f'BinaryName = "{victim.gate}"', "")
 
@@ -61,9 +77,29 @@ def _name_lost(victim: Victim) -> Iterator[Sequence[str]]:
 @contextlib.contextmanager
 def _name_lost_on_disk(victim: Victim) -> Iterator[Sequence[str]]:
     """It goes at the next restart; till then all is well."""
-    config = victim.containerd.config
-    with rewritten(config, _without_name(victim)(config.read_text())):
+    with _not_restarted(victim, _without_name(victim)):
         yield ()
+
+
+@contextlib.contextmanager
+def _config_edited(victim: Victim) -> Iterator[Sequence[str]]:
+    """Of what it runs with nobody can tell then."""
+    with _not_restarted(victim, lambda text: f"{text}# mended\n"):
+        yield ()
+
+
+@contextlib.contextmanager
+def _old_shim(victim: Victim) -> Iterator[Sequence[str]]:
+    """A container was started before the gate was there: its shim keeps its PATH."""
+    image, name = victim.stage.image("old"), victim.stage.name("old")
+    name, ctr = victim.containerd.container_id(name), victim.containerd.ctr
+    with _another_path(victim):
+        ctr("run", "--detach", image.full, name, "/bin/sleep", "600")
+    try:
+        yield ()
+    finally:
+        ctr("tasks", "rm", "--force", name)
+        ctr("containers", "rm", name)
 
 
 def _more_config(more: str) -> Happens:
@@ -186,6 +222,19 @@ def _authz_socket_masked(victim: Victim) -> Iterator[Sequence[str]]:
         yield ("/usr/bin/unshare", "--mount", "/bin/sh", "-c", script, "sh")
 
 
+def _hung(who: Literal["dockerd", "containerd"]) -> Happens:
+    @contextlib.contextmanager
+    def happens(victim: Victim) -> Iterator[Sequence[str]]:
+        pid = victim.stage.docker.pid if who == "dockerd" else victim.containerd.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield ()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    return happens
+
+
 @contextlib.contextmanager
 def _dockerd_down(victim: Victim) -> Iterator[Sequence[str]]:
     victim.stage.docker.kill()
@@ -198,9 +247,9 @@ def _dockerd_down(victim: Victim) -> Iterator[Sequence[str]]:
 ENGINE_ROWS = (
     Sabotage("another PATH", "kubernetes", _another_path, "ENF-2110", "start"),
     Sabotage("BinaryName lost", "named", _name_lost, "ENF-2120", "start"),
-    Sabotage(
-        "BinaryName lost on disk", "named", _name_lost_on_disk, "ENF-2105", status=0
-    ),
+    Sabotage("BinaryName lost on disk", "named", _name_lost_on_disk, "ENF-2105"),
+    Sabotage("config.toml edited", "kubernetes", _config_edited, "ENF-2105"),
+    Sabotage("a shim with an old PATH", "kubernetes", _old_shim, "ENF-2110"),
     Sabotage("another handler", "kubernetes", _another_handler, "ENF-2120", "start"),
     Sabotage("bindir emptied", "kubernetes", _bindir_emptied, "ENF-2131", "pull"),
     Sabotage("bindir removed", "kubernetes", _bindir_removed, "ENF-2130", "pull"),
@@ -219,5 +268,9 @@ ENGINE_ROWS = (
     Sabotage("authz socket masked", "docker", _authz_socket_masked, "ENF-2164"),
     Sabotage("default runtime", "docker", _default_runtime, "ENF-2121", "start"),
     Sabotage("another runtime", "docker", _another_runtime, "ENF-2122", "start"),
+    Sabotage("dockerd hung", "docker", _hung("dockerd"), "ENF-2101", status=3),
+    Sabotage(
+        "containerd hung", "kubernetes", _hung("containerd"), "ENF-2101", status=3
+    ),
     Sabotage("dockerd down", "docker", _dockerd_down, "ENF-2102", status=3),
 )  # fmt: skip

@@ -27,7 +27,7 @@ class ToldLook(Look):
         return True
 
     def process(self, engine: EngineSettings) -> Process:
-        return Process(os.getpid(), (engine.kind,), self.folders, 0)
+        return Process(os.getpid(), (engine.kind,), self.folders)
 
     def configuration(self, engine: EngineSettings) -> dict[str, Any]:
         return self.tree

@@ -233,9 +233,23 @@ def test_a_process_is_read_as_it_was_started() -> None:
     assert process.option("--none") == ""
 
 
+def test_a_process_is_older_than_what_was_written_since(tmp_path: Path) -> None:
+    """An engine reads its files but once."""
+    words = [sys.executable, "-c", "input()"]
+    (tmp_path / "before").touch()
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as child:
+        time.sleep(1.3)
+        (tmp_path / "after").touch()
+        process = load_process(child.pid)
+        child.communicate(b"\n")
+
+    assert not process.is_older_than(tmp_path / "before")
+    assert process.is_older_than(tmp_path / "after")
+
+
 @pytest.mark.parametrize("arguments", [("d",), ("d", "--config"), ("d", "-c=")])
 def test_an_option_without_a_value_is_none(arguments: tuple[str, ...]) -> None:
-    assert Process(1, arguments, (), 0).option("-c", "--config") == ""
+    assert Process(1, arguments, ()).option("-c", "--config") == ""
 
 
 def test_an_engine_that_does_not_run_is_absent_and_not_well(tmp_path: Path) -> None:
