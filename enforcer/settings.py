@@ -41,6 +41,7 @@ _EVERY = re.compile(r"([1-9][0-9]{0,3})([mh])")
 
 DEFAULT_CONFIG_DIR = Path("/etc/enforcer")
 DEFAULT_STATE_DIR = Path("/var/lib/enforcer")
+DEFAULT_API = Path("/run/docker.sock")
 DEFAULT_RUN_DIR = Path("/run/enforcer")
 DEFAULT_LOG_DIR = Path("/var/log/enforcer")
 
@@ -60,14 +61,17 @@ class EngineSettings:
         socket: containerd's gRPC socket (for docker: the one it uses).
         root: Where it keeps images: /var/lib/containerd, /var/lib/docker.
         state: Where it keeps what runs: /run/containerd, /run/docker.
-        api: Docker's own socket, which stops and starts its containers.
+        api: Docker's own socket, of its Engine API.
+        authz: The authorization plug-in of ours that this Docker is to have, by the
+            name it is listed under; "" promises none.
     """
 
     kind: str
     socket: Path
     root: Path
     state: Path
-    api: Path = Path("/run/docker.sock")
+    api: Path = DEFAULT_API
+    authz: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,18 +320,21 @@ def _name(reader: YamlReader, node: Node) -> str:
     return text or ""
 
 
+_DOCKERS = ("api", "authz")
+
+
 def _engines(reader: YamlReader, node: Node) -> tuple[EngineSettings, ...]:
     kind = one_of("docker", "containerd")
-    required = {"kind": kind} | dict.fromkeys(("socket", "root", "state"), _path)
-    names: dict[str, Check] = required | {"api": _path}
+    required = ("kind", "socket", "root", "state")
+    names = dict.fromkeys((*required, "api"), _path) | {"kind": kind, "authz": _name}
     engines: list[EngineSettings] = []
     dockers: list[tuple[Node, Path]] = []
     for item in reader.items(node):
-        found = reader.mapping(item, names, required=tuple(required))
-        if found.keys() >= required.keys():
+        found = reader.mapping(item, names, required=required)
+        if found.keys() & set(_DOCKERS) and found.get("kind") == "containerd":
+            reader.problem(item, f"{' and '.join(_DOCKERS)} are of a docker engine")
+        if found.keys() >= set(required):
             engines.append(EngineSettings(**found))
-            if found["kind"] == "containerd" and "api" in found:
-                reader.problem(item, "api is Docker's socket; containerd has none")
             if found["kind"] == "docker":
                 dockers.append((item, found["socket"]))
     served = {engine.socket for engine in engines if engine.kind == "containerd"}

@@ -164,6 +164,11 @@ class Code(StrEnum):
     INSTALL_ROLLED_BACK = "ENF-2314"
     UNINSTALL_JOURNAL = "ENF-2315"
     UNINSTALL_INCOMPLETE = "ENF-2316"
+    PROVE_OPEN = "ENF-2201"
+    PROVE_UNPROVEN = "ENF-2202"
+    PROVE_HUNG = "ENF-2203"
+    PROVE_NO_ENGINE = "ENF-2204"
+    PROVE_LEFT = "ENF-2205"
 
 
 # code -> (what it means, what to do). One line each: `explain` wraps them.
@@ -850,5 +855,30 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Something could not be undone; the message says what and why.",
         "Mend that and run `/usr/libexec/enforcer/uninstall` again: it goes on where "
         "it stopped.",
+    ),
+    Code.PROVE_OPEN: (
+        "An image that nobody signed was sent down a door of this host, and was not "
+        "refused: its process ran or was created, or it was pulled where verifiers are "
+        "to be asked. In `mode: monitor` every door is open, as that mode says.",
+        "Run `enforcer doctor`, which names what is wrong and the command that mends "
+        "it; then `enforcer prove` again.",
+    ),
+    Code.PROVE_UNPROVEN: (
+        "An image that nobody signed did not start at this door, but not because of "
+        "enforcer, so nothing is proven: something else failed first, or the audit log "
+        "does not have the decision.",
+        "Mend what the engine's words name, then `enforcer prove` again.",
+    ),
+    Code.PROVE_HUNG: (
+        "The engine gave no answer in the time that `enforcer prove` waits for a door.",
+        "Look at the engine and its log, then `enforcer prove` again.",
+    ),
+    Code.PROVE_NO_ENGINE: (
+        "None of the engines that enforcer.yaml lists can be reached.",
+        "Start one, or mend `engines` in enforcer.yaml; `api` is Docker's own socket.",
+    ),
+    Code.PROVE_LEFT: (
+        "What `enforcer prove` made for a door could not be removed again.",
+        "Run `enforcer prove` again: it removes what bears its mark.",
     ),
 }

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from enforcer.sources.engines.pb import containers_pb2 as enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -39,12 +40,45 @@ class ContainersStub:
                 request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.GetContainerRequest.SerializeToString,
                 response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.GetContainerResponse.FromString,
                 _registered_method=True)
+        self.List = channel.unary_unary(
+                '/containerd.services.containers.v1.Containers/List',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.ListContainersRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.ListContainersResponse.FromString,
+                _registered_method=True)
+        self.Create = channel.unary_unary(
+                '/containerd.services.containers.v1.Containers/Create',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.CreateContainerRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.CreateContainerResponse.FromString,
+                _registered_method=True)
+        self.Delete = channel.unary_unary(
+                '/containerd.services.containers.v1.Containers/Delete',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.DeleteContainerRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class ContainersServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Get(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def List(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Create(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Delete(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -57,6 +91,21 @@ def add_ContainersServicer_to_server(servicer, server):
                     servicer.Get,
                     request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.GetContainerRequest.FromString,
                     response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.GetContainerResponse.SerializeToString,
+            ),
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.ListContainersRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.ListContainersResponse.SerializeToString,
+            ),
+            'Create': grpc.unary_unary_rpc_method_handler(
+                    servicer.Create,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.CreateContainerRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.CreateContainerResponse.SerializeToString,
+            ),
+            'Delete': grpc.unary_unary_rpc_method_handler(
+                    servicer.Delete,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.DeleteContainerRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +135,87 @@ class Containers:
             '/containerd.services.containers.v1.Containers/Get',
             enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.GetContainerRequest.SerializeToString,
             enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.GetContainerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.containers.v1.Containers/List',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.ListContainersRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.ListContainersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Create(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.containers.v1.Containers/Create',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.CreateContainerRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.CreateContainerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Delete(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.containers.v1.Containers/Delete',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_containers__pb2.DeleteContainerRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)enforcer/sources/engines/pb/content.proto\x12\x1e\x63ontainerd.services.content.v1\"\x95\x01\n\x04Info\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12@\n\x06labels\x18\x05 \x03(\x0b\x32\x30.containerd.services.content.v1.Info.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\x0bInfoRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"B\n\x0cInfoResponse\x12\x32\n\x04info\x18\x01 \x01(\x0b\x32$.containerd.services.content.v1.Info2l\n\x07\x43ontent\x12\x61\n\x04Info\x12+.containerd.services.content.v1.InfoRequest\x1a,.containerd.services.content.v1.InfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)enforcer/sources/engines/pb/content.proto\x12\x1e\x63ontainerd.services.content.v1\x1a\x1bgoogle/protobuf/empty.proto\"\x95\x01\n\x04Info\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12@\n\x06labels\x18\x05 \x03(\x0b\x32\x30.containerd.services.content.v1.Info.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\x0bInfoRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"B\n\x0cInfoResponse\x12\x32\n\x04info\x18\x01 \x01(\x0b\x32$.containerd.services.content.v1.Info\"%\n\x12ListContentRequest\x12\x0f\n\x07\x66ilters\x18\x01 \x03(\t\"I\n\x13ListContentResponse\x12\x32\n\x04info\x18\x01 \x03(\x0b\x32$.containerd.services.content.v1.Info\"&\n\x14\x44\x65leteContentRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\x9e\x02\n\x13WriteContentRequest\x12;\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32+.containerd.services.content.v1.WriteAction\x12\x0b\n\x03ref\x18\x02 \x01(\t\x12\r\n\x05total\x18\x03 \x01(\x03\x12\x10\n\x08\x65xpected\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12O\n\x06labels\x18\x07 \x03(\x0b\x32?.containerd.services.content.v1.WriteContentRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x14WriteContentResponse\x12;\n\x06\x61\x63tion\x18\x01 \x01(\x0e\x32+.containerd.services.content.v1.WriteAction\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t*.\n\x0bWriteAction\x12\x08\n\x04STAT\x10\x00\x12\t\n\x05WRITE\x10\x01\x12\n\n\x06\x43OMMIT\x10\x02\x32\xaf\x03\n\x07\x43ontent\x12\x61\n\x04Info\x12+.containerd.services.content.v1.InfoRequest\x1a,.containerd.services.content.v1.InfoResponse\x12q\n\x04List\x12\x32.containerd.services.content.v1.ListContentRequest\x1a\x33.containerd.services.content.v1.ListContentResponse0\x01\x12V\n\x06\x44\x65lete\x12\x34.containerd.services.content.v1.DeleteContentRequest\x1a\x16.google.protobuf.Empty\x12v\n\x05Write\x12\x33.containerd.services.content.v1.WriteContentRequest\x1a\x34.containerd.services.content.v1.WriteContentResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +34,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INFO_LABELSENTRY']._loaded_options = None
   _globals['_INFO_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_INFO']._serialized_start=78
-  _globals['_INFO']._serialized_end=227
-  _globals['_INFO_LABELSENTRY']._serialized_start=182
-  _globals['_INFO_LABELSENTRY']._serialized_end=227
-  _globals['_INFOREQUEST']._serialized_start=229
-  _globals['_INFOREQUEST']._serialized_end=258
-  _globals['_INFORESPONSE']._serialized_start=260
-  _globals['_INFORESPONSE']._serialized_end=326
-  _globals['_CONTENT']._serialized_start=328
-  _globals['_CONTENT']._serialized_end=436
+  _globals['_WRITECONTENTREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_WRITECONTENTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_WRITEACTION']._serialized_start=901
+  _globals['_WRITEACTION']._serialized_end=947
+  _globals['_INFO']._serialized_start=107
+  _globals['_INFO']._serialized_end=256
+  _globals['_INFO_LABELSENTRY']._serialized_start=211
+  _globals['_INFO_LABELSENTRY']._serialized_end=256
+  _globals['_INFOREQUEST']._serialized_start=258
+  _globals['_INFOREQUEST']._serialized_end=287
+  _globals['_INFORESPONSE']._serialized_start=289
+  _globals['_INFORESPONSE']._serialized_end=355
+  _globals['_LISTCONTENTREQUEST']._serialized_start=357
+  _globals['_LISTCONTENTREQUEST']._serialized_end=394
+  _globals['_LISTCONTENTRESPONSE']._serialized_start=396
+  _globals['_LISTCONTENTRESPONSE']._serialized_end=469
+  _globals['_DELETECONTENTREQUEST']._serialized_start=471
+  _globals['_DELETECONTENTREQUEST']._serialized_end=509
+  _globals['_WRITECONTENTREQUEST']._serialized_start=512
+  _globals['_WRITECONTENTREQUEST']._serialized_end=798
+  _globals['_WRITECONTENTREQUEST_LABELSENTRY']._serialized_start=211
+  _globals['_WRITECONTENTREQUEST_LABELSENTRY']._serialized_end=256
+  _globals['_WRITECONTENTRESPONSE']._serialized_start=800
+  _globals['_WRITECONTENTRESPONSE']._serialized_end=899
+  _globals['_CONTENT']._serialized_start=950
+  _globals['_CONTENT']._serialized_end=1381
 # @@protoc_insertion_point(module_scope)

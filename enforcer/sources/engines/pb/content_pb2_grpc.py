@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from enforcer.sources.engines.pb import content_pb2 as enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -39,12 +40,45 @@ class ContentStub:
                 request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.InfoRequest.SerializeToString,
                 response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.InfoResponse.FromString,
                 _registered_method=True)
+        self.List = channel.unary_stream(
+                '/containerd.services.content.v1.Content/List',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.ListContentRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.ListContentResponse.FromString,
+                _registered_method=True)
+        self.Delete = channel.unary_unary(
+                '/containerd.services.content.v1.Content/Delete',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.DeleteContentRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.Write = channel.stream_stream(
+                '/containerd.services.content.v1.Content/Write',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.WriteContentRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.WriteContentResponse.FromString,
+                _registered_method=True)
 
 
 class ContentServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Info(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def List(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Delete(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Write(self, request_iterator, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -57,6 +91,21 @@ def add_ContentServicer_to_server(servicer, server):
                     servicer.Info,
                     request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.InfoRequest.FromString,
                     response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.InfoResponse.SerializeToString,
+            ),
+            'List': grpc.unary_stream_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.ListContentRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.ListContentResponse.SerializeToString,
+            ),
+            'Delete': grpc.unary_unary_rpc_method_handler(
+                    servicer.Delete,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.DeleteContentRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'Write': grpc.stream_stream_rpc_method_handler(
+                    servicer.Write,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.WriteContentRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.WriteContentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +135,87 @@ class Content:
             '/containerd.services.content.v1.Content/Info',
             enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.InfoRequest.SerializeToString,
             enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.InfoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/containerd.services.content.v1.Content/List',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.ListContentRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.ListContentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Delete(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.content.v1.Content/Delete',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.DeleteContentRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Write(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/containerd.services.content.v1.Content/Write',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.WriteContentRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_content__pb2.WriteContentResponse.FromString,
             options,
             channel_credentials,
             insecure,

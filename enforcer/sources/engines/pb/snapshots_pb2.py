@@ -22,31 +22,48 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+enforcer/sources/engines/pb/snapshots.proto\x12 containerd.services.snapshots.v1\"7\n\x13StatSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"$\n\x04Info\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\"L\n\x14StatSnapshotResponse\x12\x34\n\x04info\x18\x01 \x01(\x0b\x32&.containerd.services.snapshots.v1.Info\"1\n\rMountsRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"F\n\x05Mount\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x03(\t\"I\n\x0eMountsResponse\x12\x37\n\x06mounts\x18\x01 \x03(\x0b\x32\'.containerd.services.snapshots.v1.Mount\"<\n\x14ListSnapshotsRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0f\n\x07\x66ilters\x18\x02 \x03(\t\"M\n\x15ListSnapshotsResponse\x12\x34\n\x04info\x18\x01 \x03(\x0b\x32&.containerd.services.snapshots.v1.Info2\xea\x02\n\tSnapshots\x12u\n\x04Stat\x12\x35.containerd.services.snapshots.v1.StatSnapshotRequest\x1a\x36.containerd.services.snapshots.v1.StatSnapshotResponse\x12k\n\x06Mounts\x12/.containerd.services.snapshots.v1.MountsRequest\x1a\x30.containerd.services.snapshots.v1.MountsResponse\x12y\n\x04List\x12\x36.containerd.services.snapshots.v1.ListSnapshotsRequest\x1a\x37.containerd.services.snapshots.v1.ListSnapshotsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+enforcer/sources/engines/pb/snapshots.proto\x12 containerd.services.snapshots.v1\x1a\x1bgoogle/protobuf/empty.proto\"7\n\x13StatSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"$\n\x04Info\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06parent\x18\x02 \x01(\t\"L\n\x14StatSnapshotResponse\x12\x34\n\x04info\x18\x01 \x01(\x0b\x32&.containerd.services.snapshots.v1.Info\"1\n\rMountsRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"F\n\x05Mount\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x03(\t\"I\n\x0eMountsResponse\x12\x37\n\x06mounts\x18\x01 \x03(\x0b\x32\'.containerd.services.snapshots.v1.Mount\"<\n\x14ListSnapshotsRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0f\n\x07\x66ilters\x18\x02 \x03(\t\"M\n\x15ListSnapshotsResponse\x12\x34\n\x04info\x18\x01 \x03(\x0b\x32&.containerd.services.snapshots.v1.Info\"\xcf\x01\n\x16PrepareSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0e\n\x06parent\x18\x03 \x01(\t\x12T\n\x06labels\x18\x04 \x03(\x0b\x32\x44.containerd.services.snapshots.v1.PrepareSnapshotRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x17PrepareSnapshotResponse\x12\x37\n\x06mounts\x18\x01 \x03(\x0b\x32\'.containerd.services.snapshots.v1.Mount\"\xcb\x01\n\x15\x43ommitSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12S\n\x06labels\x18\x04 \x03(\x0b\x32\x43.containerd.services.snapshots.v1.CommitSnapshotRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"9\n\x15RemoveSnapshotRequest\x12\x13\n\x0bsnapshotter\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t2\xa0\x05\n\tSnapshots\x12~\n\x07Prepare\x12\x38.containerd.services.snapshots.v1.PrepareSnapshotRequest\x1a\x39.containerd.services.snapshots.v1.PrepareSnapshotResponse\x12Y\n\x06\x43ommit\x12\x37.containerd.services.snapshots.v1.CommitSnapshotRequest\x1a\x16.google.protobuf.Empty\x12Y\n\x06Remove\x12\x37.containerd.services.snapshots.v1.RemoveSnapshotRequest\x1a\x16.google.protobuf.Empty\x12u\n\x04Stat\x12\x35.containerd.services.snapshots.v1.StatSnapshotRequest\x1a\x36.containerd.services.snapshots.v1.StatSnapshotResponse\x12k\n\x06Mounts\x12/.containerd.services.snapshots.v1.MountsRequest\x1a\x30.containerd.services.snapshots.v1.MountsResponse\x12y\n\x04List\x12\x36.containerd.services.snapshots.v1.ListSnapshotsRequest\x1a\x37.containerd.services.snapshots.v1.ListSnapshotsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'enforcer.sources.engines.pb.snapshots_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATSNAPSHOTREQUEST']._serialized_start=81
-  _globals['_STATSNAPSHOTREQUEST']._serialized_end=136
-  _globals['_INFO']._serialized_start=138
-  _globals['_INFO']._serialized_end=174
-  _globals['_STATSNAPSHOTRESPONSE']._serialized_start=176
-  _globals['_STATSNAPSHOTRESPONSE']._serialized_end=252
-  _globals['_MOUNTSREQUEST']._serialized_start=254
-  _globals['_MOUNTSREQUEST']._serialized_end=303
-  _globals['_MOUNT']._serialized_start=305
-  _globals['_MOUNT']._serialized_end=375
-  _globals['_MOUNTSRESPONSE']._serialized_start=377
-  _globals['_MOUNTSRESPONSE']._serialized_end=450
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=452
-  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=512
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=514
-  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=591
-  _globals['_SNAPSHOTS']._serialized_start=594
-  _globals['_SNAPSHOTS']._serialized_end=956
+  _globals['_PREPARESNAPSHOTREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_PREPARESNAPSHOTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_COMMITSNAPSHOTREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_COMMITSNAPSHOTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_STATSNAPSHOTREQUEST']._serialized_start=110
+  _globals['_STATSNAPSHOTREQUEST']._serialized_end=165
+  _globals['_INFO']._serialized_start=167
+  _globals['_INFO']._serialized_end=203
+  _globals['_STATSNAPSHOTRESPONSE']._serialized_start=205
+  _globals['_STATSNAPSHOTRESPONSE']._serialized_end=281
+  _globals['_MOUNTSREQUEST']._serialized_start=283
+  _globals['_MOUNTSREQUEST']._serialized_end=332
+  _globals['_MOUNT']._serialized_start=334
+  _globals['_MOUNT']._serialized_end=404
+  _globals['_MOUNTSRESPONSE']._serialized_start=406
+  _globals['_MOUNTSRESPONSE']._serialized_end=479
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_start=481
+  _globals['_LISTSNAPSHOTSREQUEST']._serialized_end=541
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_start=543
+  _globals['_LISTSNAPSHOTSRESPONSE']._serialized_end=620
+  _globals['_PREPARESNAPSHOTREQUEST']._serialized_start=623
+  _globals['_PREPARESNAPSHOTREQUEST']._serialized_end=830
+  _globals['_PREPARESNAPSHOTREQUEST_LABELSENTRY']._serialized_start=785
+  _globals['_PREPARESNAPSHOTREQUEST_LABELSENTRY']._serialized_end=830
+  _globals['_PREPARESNAPSHOTRESPONSE']._serialized_start=832
+  _globals['_PREPARESNAPSHOTRESPONSE']._serialized_end=914
+  _globals['_COMMITSNAPSHOTREQUEST']._serialized_start=917
+  _globals['_COMMITSNAPSHOTREQUEST']._serialized_end=1120
+  _globals['_COMMITSNAPSHOTREQUEST_LABELSENTRY']._serialized_start=785
+  _globals['_COMMITSNAPSHOTREQUEST_LABELSENTRY']._serialized_end=830
+  _globals['_REMOVESNAPSHOTREQUEST']._serialized_start=1122
+  _globals['_REMOVESNAPSHOTREQUEST']._serialized_end=1179
+  _globals['_SNAPSHOTS']._serialized_start=1182
+  _globals['_SNAPSHOTS']._serialized_end=1854
 # @@protoc_insertion_point(module_scope)

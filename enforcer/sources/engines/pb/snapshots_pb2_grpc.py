@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from enforcer.sources.engines.pb import snapshots_pb2 as enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -34,6 +35,21 @@ class SnapshotsStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Prepare = channel.unary_unary(
+                '/containerd.services.snapshots.v1.Snapshots/Prepare',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.PrepareSnapshotRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.PrepareSnapshotResponse.FromString,
+                _registered_method=True)
+        self.Commit = channel.unary_unary(
+                '/containerd.services.snapshots.v1.Snapshots/Commit',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.CommitSnapshotRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.Remove = channel.unary_unary(
+                '/containerd.services.snapshots.v1.Snapshots/Remove',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.RemoveSnapshotRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.Stat = channel.unary_unary(
                 '/containerd.services.snapshots.v1.Snapshots/Stat',
                 request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.StatSnapshotRequest.SerializeToString,
@@ -53,6 +69,24 @@ class SnapshotsStub:
 
 class SnapshotsServicer:
     """Missing associated documentation comment in .proto file."""
+
+    def Prepare(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Commit(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Remove(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def Stat(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -75,6 +109,21 @@ class SnapshotsServicer:
 
 def add_SnapshotsServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Prepare': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prepare,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.PrepareSnapshotRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.PrepareSnapshotResponse.SerializeToString,
+            ),
+            'Commit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Commit,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.CommitSnapshotRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'Remove': grpc.unary_unary_rpc_method_handler(
+                    servicer.Remove,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.RemoveSnapshotRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'Stat': grpc.unary_unary_rpc_method_handler(
                     servicer.Stat,
                     request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.StatSnapshotRequest.FromString,
@@ -100,6 +149,87 @@ def add_SnapshotsServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Snapshots:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Prepare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.snapshots.v1.Snapshots/Prepare',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.PrepareSnapshotRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.PrepareSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Commit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.snapshots.v1.Snapshots/Commit',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.CommitSnapshotRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Remove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.snapshots.v1.Snapshots/Remove',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2.RemoveSnapshotRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Stat(request,

@@ -22,18 +22,35 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from enforcer.sources.engines.pb import snapshots_pb2 as enforcer_dot_sources_dot_engines_dot_pb_dot_snapshots__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'enforcer/sources/engines/pb/tasks.proto\x12\x1c\x63ontainerd.services.tasks.v1\x1a\x1bgoogle/protobuf/empty.proto\"Q\n\x0bKillRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xec_id\x18\x02 \x01(\t\x12\x0e\n\x06signal\x18\x03 \x01(\r\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\x32R\n\x05Tasks\x12I\n\x04Kill\x12).containerd.services.tasks.v1.KillRequest\x1a\x16.google.protobuf.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'enforcer/sources/engines/pb/tasks.proto\x12\x1c\x63ontainerd.services.tasks.v1\x1a+enforcer/sources/engines/pb/snapshots.proto\x1a\x1bgoogle/protobuf/empty.proto\"b\n\x11\x43reateTaskRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x37\n\x06rootfs\x18\x03 \x03(\x0b\x32\'.containerd.services.snapshots.v1.Mount\"7\n\x12\x43reateTaskResponse\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0b\n\x03pid\x18\x02 \x01(\r\"$\n\x0cStartRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"\x1c\n\rStartResponse\x12\x0b\n\x03pid\x18\x01 \x01(\r\")\n\x11\x44\x65leteTaskRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"%\n\x0e\x44\x65leteResponse\x12\x13\n\x0b\x65xit_status\x18\x03 \x01(\r\"@\n\x0bKillRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x03 \x01(\r\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\"#\n\x0bWaitRequest\x12\x14\n\x0c\x63ontainer_id\x18\x01 \x01(\t\"#\n\x0cWaitResponse\x12\x13\n\x0b\x65xit_status\x18\x01 \x01(\r2\xe9\x03\n\x05Tasks\x12k\n\x06\x43reate\x12/.containerd.services.tasks.v1.CreateTaskRequest\x1a\x30.containerd.services.tasks.v1.CreateTaskResponse\x12`\n\x05Start\x12*.containerd.services.tasks.v1.StartRequest\x1a+.containerd.services.tasks.v1.StartResponse\x12g\n\x06\x44\x65lete\x12/.containerd.services.tasks.v1.DeleteTaskRequest\x1a,.containerd.services.tasks.v1.DeleteResponse\x12I\n\x04Kill\x12).containerd.services.tasks.v1.KillRequest\x1a\x16.google.protobuf.Empty\x12]\n\x04Wait\x12).containerd.services.tasks.v1.WaitRequest\x1a*.containerd.services.tasks.v1.WaitResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'enforcer.sources.engines.pb.tasks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KILLREQUEST']._serialized_start=102
-  _globals['_KILLREQUEST']._serialized_end=183
-  _globals['_TASKS']._serialized_start=185
-  _globals['_TASKS']._serialized_end=267
+  _globals['_CREATETASKREQUEST']._serialized_start=147
+  _globals['_CREATETASKREQUEST']._serialized_end=245
+  _globals['_CREATETASKRESPONSE']._serialized_start=247
+  _globals['_CREATETASKRESPONSE']._serialized_end=302
+  _globals['_STARTREQUEST']._serialized_start=304
+  _globals['_STARTREQUEST']._serialized_end=340
+  _globals['_STARTRESPONSE']._serialized_start=342
+  _globals['_STARTRESPONSE']._serialized_end=370
+  _globals['_DELETETASKREQUEST']._serialized_start=372
+  _globals['_DELETETASKREQUEST']._serialized_end=413
+  _globals['_DELETERESPONSE']._serialized_start=415
+  _globals['_DELETERESPONSE']._serialized_end=452
+  _globals['_KILLREQUEST']._serialized_start=454
+  _globals['_KILLREQUEST']._serialized_end=518
+  _globals['_WAITREQUEST']._serialized_start=520
+  _globals['_WAITREQUEST']._serialized_end=555
+  _globals['_WAITRESPONSE']._serialized_start=557
+  _globals['_WAITRESPONSE']._serialized_end=592
+  _globals['_TASKS']._serialized_start=595
+  _globals['_TASKS']._serialized_end=1084
 # @@protoc_insertion_point(module_scope)

@@ -35,17 +35,61 @@ class TasksStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.Create = channel.unary_unary(
+                '/containerd.services.tasks.v1.Tasks/Create',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.CreateTaskRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.CreateTaskResponse.FromString,
+                _registered_method=True)
+        self.Start = channel.unary_unary(
+                '/containerd.services.tasks.v1.Tasks/Start',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.StartRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.StartResponse.FromString,
+                _registered_method=True)
+        self.Delete = channel.unary_unary(
+                '/containerd.services.tasks.v1.Tasks/Delete',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.DeleteTaskRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.DeleteResponse.FromString,
+                _registered_method=True)
         self.Kill = channel.unary_unary(
                 '/containerd.services.tasks.v1.Tasks/Kill',
                 request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.KillRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.Wait = channel.unary_unary(
+                '/containerd.services.tasks.v1.Tasks/Wait',
+                request_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.WaitRequest.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.WaitResponse.FromString,
                 _registered_method=True)
 
 
 class TasksServicer:
     """Missing associated documentation comment in .proto file."""
 
+    def Create(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Start(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Delete(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Kill(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Wait(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -54,10 +98,30 @@ class TasksServicer:
 
 def add_TasksServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Create': grpc.unary_unary_rpc_method_handler(
+                    servicer.Create,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.CreateTaskRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.CreateTaskResponse.SerializeToString,
+            ),
+            'Start': grpc.unary_unary_rpc_method_handler(
+                    servicer.Start,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.StartRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.StartResponse.SerializeToString,
+            ),
+            'Delete': grpc.unary_unary_rpc_method_handler(
+                    servicer.Delete,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.DeleteTaskRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.DeleteResponse.SerializeToString,
+            ),
             'Kill': grpc.unary_unary_rpc_method_handler(
                     servicer.Kill,
                     request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.KillRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'Wait': grpc.unary_unary_rpc_method_handler(
+                    servicer.Wait,
+                    request_deserializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.WaitRequest.FromString,
+                    response_serializer=enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.WaitResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -69,6 +133,87 @@ def add_TasksServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Tasks:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Create(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.tasks.v1.Tasks/Create',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.CreateTaskRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.CreateTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Start(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.tasks.v1.Tasks/Start',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.StartRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.StartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Delete(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.tasks.v1.Tasks/Delete',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.DeleteTaskRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.DeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Kill(request,
@@ -87,6 +232,33 @@ class Tasks:
             '/containerd.services.tasks.v1.Tasks/Kill',
             enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.KillRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Wait(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/containerd.services.tasks.v1.Tasks/Wait',
+            enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.WaitRequest.SerializeToString,
+            enforcer_dot_sources_dot_engines_dot_pb_dot_tasks__pb2.WaitResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,146 @@
+"""`enforcer prove` on a stage, and what it must not leave there."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from enforcer.sources.engines.pb import (
+    containers_pb2,
+    containers_pb2_grpc,
+    content_pb2,
+    content_pb2_grpc,
+    images_pb2,
+    images_pb2_grpc,
+    leases_pb2,
+    leases_pb2_grpc,
+    namespaces_pb2,
+    namespaces_pb2_grpc,
+    snapshots_pb2,
+    snapshots_pb2_grpc,
+)
+from tests.engines.containerd import Containerd
+from tests.engines.dockerd import Dockerd
+from tests.real.stage import Stage
+
+MARK = "enforcer-prove-"
+# Where something named by a mark could be outside of an engine's own folders, and how
+# many folders below.
+OUTSIDE = {"/run/containerd": 4, "/sys/fs/cgroup": 3, "/tmp": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a run said."""
+
+    status: int
+    doors: tuple[dict[str, str], ...]
+    text: str
+    told: str
+
+    def of(self, door: str) -> dict[str, str]:
+        """Return the one line about a door."""
+        (found,) = [one for one in self.doors if one["door"] == door]
+        return found
+
+    def doors_that(self, result: str) -> set[str]:
+        """Return the doors of a result."""
+        return {one["door"] for one in self.doors if one["result"] == result}
+
+
+def api_of(stage: Stage, **more: str) -> None:
+    """Say in enforcer.yaml where this stage's Docker is."""
+    engines: Any = stage.host.settings["engines"]
+    for engine in engines:
+        if engine["kind"] == "docker":
+            engine.update(api=str(stage.docker.socket), **more)
+    stage.host.configure()
+
+
+def prove(stage: Stage, *words: str) -> Proof:
+    """Run it, and read what it says."""
+    done = stage.host.enforcer("prove", "-o", "json", *words, check=False)
+    said: Any = json.loads(done.stdout or '{"doors": [], "open": 0}')
+    proof = Proof(done.returncode, tuple(said["doors"]), done.stdout, done.stderr)
+    assert said["open"] == len(proof.doors_that("open"))
+    return proof
+
+
+def everything(stage: Stage) -> set[str]:
+    """Every path in the engine's folders, but for what it names by itself as it goes.
+
+    And everywhere else what bears a mark of ours.
+    """
+    home = _containerd(stage).home
+    found = {str(path) for path in _below(home) if "moby-detect" not in str(path)}
+    for top, depth in OUTSIDE.items():
+        found |= {str(p) for p in _below(Path(top), depth) if MARK in p.name}
+    return found
+
+
+def listed(stage: Stage) -> set[str]:
+    """What the engine's own API lists, of whatever namespace."""
+    with grpc.insecure_channel(
+        f"unix:{_containerd(stage).socket}",
+        options=[("grpc.default_authority", "localhost")],
+    ) as channel:
+        found = set(_in_containerd(channel))
+    if isinstance(stage.engine, Dockerd):
+        whole = "--no-trunc"
+        for words in (
+            ("ps", "--all", whole),
+            ("images", "--all", whole),
+            ("volume", "ls"),
+        ):
+            done = stage.engine.docker(*words, "--quiet")
+            found |= {f"{words[0]} {line}" for line in done.stdout.splitlines()}
+    return found
+
+
+def marked(stage: Stage) -> set[str]:
+    """What of that bears a mark of ours."""
+    return {line for line in listed(stage) if MARK in line}
+
+
+def _in_containerd(channel: grpc.Channel) -> Iterator[str]:
+    namespaces = namespaces_pb2_grpc.NamespacesStub(channel)
+    asked = namespaces_pb2.ListNamespacesRequest()
+    for name in [n.name for n in namespaces.List(asked).namespaces]:
+        here = (("containerd-namespace", name),)
+        yield f"namespace {name}"
+        images = images_pb2_grpc.ImagesStub(channel)
+        for image in images.List(images_pb2.ListImagesRequest(), metadata=here).images:
+            yield f"{name} image {image.name} {image.target.digest}"
+        containers = containers_pb2_grpc.ContainersStub(channel)
+        every = containers_pb2.ListContainersRequest()
+        for container in containers.List(every, metadata=here).containers:
+            yield f"{name} container {container.id}"
+        leases = leases_pb2_grpc.LeasesStub(channel)
+        for lease in leases.List(leases_pb2.ListRequest(), metadata=here).leases:
+            yield f"{name} lease {lease.id}"
+        content = content_pb2_grpc.ContentStub(channel)
+        for page in content.List(content_pb2.ListContentRequest(), metadata=here):
+            yield from (f"{name} content {blob.digest}" for blob in page.info)
+        snapshots = snapshots_pb2_grpc.SnapshotsStub(channel)
+        overlay = snapshots_pb2.ListSnapshotsRequest(snapshotter="overlayfs")
+        for layers in snapshots.List(overlay, metadata=here):
+            yield from (f"{name} snapshot {layer.name}" for layer in layers.info)
+
+
+def _containerd(stage: Stage) -> Containerd:
+    engine = stage.engine
+    return engine.containerd if isinstance(engine, Dockerd) else engine
+
+
+def _below(folder: Path, depth: int = 100) -> list[Path]:
+    """Everything there; what others remove meanwhile is not."""
+    found = []
+    for here, folders, files in os.walk(folder):
+        found += [Path(here) / name for name in (*folders, *files)]
+        if len(Path(here).relative_to(folder).parts) + 1 >= depth:
+            folders.clear()
+    return found
