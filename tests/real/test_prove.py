@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from enforcer.host.prove import Result
+from enforcer.host.prove import prove as prove_here
+from enforcer.host.prove.proving import CLEAN_SECONDS
+from enforcer.settings import load_settings
 from tests.engines.dockerd import Store
 from tests.engines.path import REAL_RUNC, Release
 from tests.engines.process import wait_until
@@ -26,6 +30,7 @@ DOCKERS = pytest.mark.parametrize("stage", ["docker", "graph", "old"], indirect=
 KILLS = 20 if os.environ.get("ENFORCER_SOAK") else 6
 FIRST_SECONDS, STEP_SECONDS = 0.3, 1.2 / KILLS  # within the length of a run
 FROZEN_SECONDS = 30.0
+ASLEEP_SECONDS, HURRY_SECONDS = 8, 2.0
 _MAKERS: dict[str, Callable[[], Stage]] = {
     "c21": containerd_stage,
     "c16": lambda: containerd_stage("bookworm"),
@@ -324,6 +329,32 @@ def test_a_frozen_engine_is_not_waited_for(stage: Stage) -> None:
     assert proof.status == 5
     assert time.monotonic() - began < FROZEN_SECONDS
     assert (proof.of(kind)["result"], proof.of(kind)["code"]) == ("hung", "ENF-2203")
+
+
+@ONE_EACH
+def test_a_door_that_hangs_is_given_up_and_the_next_run_removes_what_it_left(
+    stage: Stage,
+) -> None:
+    """A runc that does not come back: the engine waits, and we do not."""
+    before_listed = listed(stage)
+    door = "docker-start" if stage.is_docker else "containerd-task"
+    host = stage.host
+    settings = load_settings(host.config, host.state, host.run)
+
+    def asleep(gate: Path) -> None:
+        sleep = f'case "$*" in *create*) exec /bin/sleep {ASLEEP_SECONDS} ;; esac'
+        gate.write_text(f'#!/bin/sh\n{sleep}\nexec {REAL_RUNC} "$@"\n')
+
+    with _gate(stage, asleep):
+        began = time.monotonic()
+        found, *_ = prove_here(settings, only=(door,), door_seconds=HURRY_SECONDS)
+        took = time.monotonic() - began
+        time.sleep(ASLEEP_SECONDS)
+    wait_until(lambda: prove(stage).status == 0, "the engine has recovered", 60)
+
+    assert (found.door, found.result, found.code) == (door, Result.HUNG, "ENF-2203")
+    assert took < HURRY_SECONDS + CLEAN_SECONDS * 3
+    assert listed(stage) == before_listed
 
 
 def test_without_any_engine_there_is_nothing_to_prove(engines: Path) -> None:

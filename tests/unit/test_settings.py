@@ -228,3 +228,26 @@ def test_hostile_bytes_are_an_error_of_ours_and_nothing_else(raw: str | bytes) -
     text = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
     with contextlib.suppress(SettingsError):
         _document("f", text)
+
+
+def test_a_docker_has_an_api_and_may_be_promised_a_plugin(tmp_path: Path) -> None:
+    """What prove asks, and what it holds that Docker to."""
+    listed = (ENGINE % ("containerd", "/c"), ENGINE % ("docker", "/c"))
+    more = "{kind: docker, socket: /c, root: /r2, state: /s, api: /a, authz: ours}"
+
+    found = load(tmp_path, f"{HEAD}engines: [{', '.join((*listed, more))}]\n")
+
+    _, plain, promised = found.engines
+    assert (plain.api, plain.authz) == (Path("/run/docker.sock"), "")
+    assert (promised.api, promised.authz) == (Path("/a"), "ours")
+
+
+@pytest.mark.parametrize("key", ["api: /a", "authz: ours"])
+def test_what_is_docker_s_has_no_place_with_a_containerd(
+    key: str, tmp_path: Path
+) -> None:
+    engine = (ENGINE % ("containerd", "/c")).replace("}", f", {key}}}")
+
+    told = problem(tmp_path, f"{HEAD}engines: [{engine}]\n")
+
+    assert "enforcer.yaml:2: api and authz are of a docker engine" in told

@@ -74,6 +74,8 @@ class DockerApi:
             connection.request(method, uri, body=body, headers=dict(headers))
             answer = connection.getresponse()
             raw = answer.read(MAX_ANSWER_BYTES + 1)
+            if answer.length and len(raw) <= MAX_ANSWER_BYTES:  # a read of so many
+                raise http.client.IncompleteRead(raw, answer.length)  # does not mind
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NotLiveError(f"no Docker answers on {self.path}") from error
         except (OSError, http.client.HTTPException) as error:
