@@ -59,7 +59,7 @@ def test_a_host_is_installed_on_and_comes_back_as_it_was(
     host.enforcer("install", "--docker", authz)
 
     assert _runs(host)  # in monitor mode everything does
-    (*_, last) = host.sh("cat /var/log/enforcer/audit.jsonl").stdout.splitlines()
+    (*_, last) = host.sh("cat /var/log/enforcer/audit/audit.jsonl").stdout.splitlines()
     assert (json.loads(last)["code"], json.loads(last)["asked_by"]) == (
         "ENF-1201",
         "gate",

@@ -91,7 +91,7 @@ def test_containerd_is_installed_on_and_comes_back_as_it_was(
         ]
         assert ours == shown or sorted(ours) == sorted(shown)
         assert _runs(host, "on")
-        audit = host.sh("cat /var/log/enforcer/audit.jsonl").stdout.splitlines()
+        audit = host.sh("cat /var/log/enforcer/audit/audit.jsonl").stdout.splitlines()
         assert json.loads(audit[-1])["reference"] == full_name("app:1")
         if config == _IMPORTS:
             assert host.sh(f"cat {CONFIG}").stdout == config  # a drop-in alone

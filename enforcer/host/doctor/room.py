@@ -22,8 +22,7 @@ def check(look: Look) -> Iterator[Finding | str]:
     settings = look.settings
     for folder in dict.fromkeys((settings.state_dir, settings.log_dir)):
         yield from _disk(folder)
-    audit = settings.log_dir / "audit"
-    yield from _log((audit if audit.is_dir() else settings.log_dir) / "audit.jsonl")
+    yield from _log(settings.audit_dir / "audit.jsonl")
 
 
 def _disk(folder: Path) -> Iterator[Finding | str]:

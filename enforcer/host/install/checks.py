@@ -130,14 +130,9 @@ def _canary() -> str:
 
 def _require_recorded(host: Host, name: str, said: bytes) -> None:
     """Return if enforcerd was asked about a name: it records all it is asked."""
-    if not any(name.encode() in tail for tail in map(_tail, _audits(host))):
+    if name.encode() not in _tail(host.settings.audit_dir / "audit.jsonl"):
         told = clip(said.decode(errors="replace"), limit=300)
         raise _wrong(f"enforcerd was not asked about {name}: {told}")
-
-
-def _audits(host: Host) -> tuple[Path, ...]:
-    logs = host.settings.log_dir
-    return logs / "audit.jsonl", logs / "audit" / "audit.jsonl"
 
 
 def _tail(path: Path) -> bytes:

@@ -19,8 +19,7 @@ def find_decision(settings: Settings, decision: str) -> Mapping[str, Json] | Non
 
     `decision` is letters and digits.
     """
-    folders = (settings.log_dir / "audit", settings.log_dir)
-    for path in (folder / name for folder in folders for name in FILES):
+    for path in (settings.audit_dir / name for name in FILES):
         try:
             raw = _tail(path)
         except (EnforcerError, OSError):

@@ -96,7 +96,7 @@ WITHOUT_DECISION: Collection[str] = frozenset(
 
 _REFUSAL = re.compile(
     r"enforcer: (?P<why>.*?)\[(?P<code>ENF-\d{4})\]"
-    r"(?:; next: enforcer explain (?P=code) \(decision (?P<decision>\w{1,64})\))?",
+    r"(?:; next: enforcer explain (?:(?P=code)|(?P<decision>\w{1,64}))\b)?",
     re.DOTALL,
 )
 

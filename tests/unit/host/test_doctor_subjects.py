@@ -341,12 +341,12 @@ def test_what_belongs_to_others_is_named(tmp_path: Path) -> None:
 
 
 def test_an_audit_log_that_is_no_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "log" / "audit.jsonl").mkdir(parents=True)
+    (tmp_path / "log" / "audit" / "audit.jsonl").mkdir(parents=True)
 
     assert "ENF-2163" in codes(room.check, look_at(tmp_path))
 
 
-def test_an_audit_log_in_the_daemons_own_folder_is_looked_at(tmp_path: Path) -> None:
+def test_an_audit_log_that_is_a_pipe_is_named(tmp_path: Path) -> None:
     (tmp_path / "log" / "audit").mkdir(parents=True)
     os.mkfifo(tmp_path / "log" / "audit" / "audit.jsonl")
 

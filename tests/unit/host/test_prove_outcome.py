@@ -27,7 +27,7 @@ OURS = "sha256:" + "a" * 64
 ANOTHERS = "sha256:" + "b" * 64
 REFUSAL = (
     "OCI runtime create failed: enforcer: x:1 is not signed: no signature [ENF-1001]; "
-    "next: enforcer explain ENF-1001 (decision 06H1)"
+    "next: enforcer explain 06H1"
 )
 RECORD: dict[str, Json] = {
     "id": "06H1",
@@ -163,6 +163,7 @@ def test_an_audit_log_that_is_no_file_has_no_decision(tmp_path: Path) -> None:
     """A pipe does not hold us up, and a link leads nowhere."""
     settings = Settings(tmp_path, tmp_path, tmp_path, tmp_path)
     (tmp_path / "other").write_text('{"id": "A"}\n')
-    (tmp_path / "audit.jsonl").symlink_to(tmp_path / "other")
+    settings.audit_dir.mkdir()
+    (settings.audit_dir / "audit.jsonl").symlink_to(tmp_path / "other")
 
     assert find_decision(settings, "A") is None
