@@ -46,17 +46,20 @@ def _runs(host: PrivateHost, image: str = "app:1") -> bool:
     return done.returncode == 0 and f"this is {image}" in done.stdout
 
 
-@pytest.mark.parametrize("authz", ["", "--authz"])
+@pytest.mark.parametrize("options", ["--docker", "--docker --authz", "--containerd"])
 def test_a_host_is_installed_on_and_comes_back_as_it_was(
-    host: PrivateHost, authz: str
+    host: PrivateHost, options: str
 ) -> None:
-    """Every byte, and dockerd is the same process all along."""
+    """Every byte, and dockerd is the same process all along.
+
+    Also where only containerd was named: Docker's containers meet the same gate.
+    """
     before, pid = (
         host.changes(),
         host.sh("systemctl show -p MainPID --value docker.service"),
     )
 
-    host.enforcer("install", "--docker", authz)
+    host.enforcer("install", *options.split())
 
     assert _runs(host)  # in monitor mode everything does
     (*_, last) = host.sh("cat /var/log/enforcer/audit/audit.jsonl").stdout.splitlines()

@@ -86,7 +86,7 @@ def undo_all(journal: Journal, entries: Sequence[Entry], say: Say) -> int:
     for entry in reversed(entries):
         try:
             told = undo(entry)
-        except (OSError, EnforcerError) as error:
+        except Exception as error:  # noqa: BLE001 - our mistake in one keeps no other on
             failed += 1
             say(f"not undone: {shown(entry.step)}: {clip(str(error), limit=600)}")
             if isinstance(entry.step, File) and entry.step.edit:
