@@ -23,6 +23,7 @@ LOOK_SECONDS = 0.25  # at what judging depends on; a change is reported within a
 ROLL_SECONDS = 5.0  # to know what runs by the time that a change comes
 FAILED_SECONDS = 10.0  # until a sweep that failed is tried again
 MAX_PROBLEMS = 20  # told; an engine that is down is one
+SURE_TRIES = 2  # to find out what runs, before it is told that nobody can say
 ASKED_BY = "sweep"
 
 log = structlog.get_logger("sweep")
@@ -135,6 +136,8 @@ class Sweep:
         drafts: dict[Claim, DecisionRecord] = {}
         news: list[tuple[Known, DecisionRecord]] = []
         for one in known:
+            if one.claim is None and one.tries < SURE_TRIES:
+                continue  # it is just being made, or its engine started again
             if one.claim is None:
                 draft = self._unjudged(one)
             elif one.claim in drafts:

@@ -21,6 +21,7 @@ from tests.bench import (
     ready,
     spawns,
     starts,
+    sweeps,
 )
 from tests.bench.measure import Group
 from tests.bench.stage import Stage
@@ -36,6 +37,7 @@ SECTIONS: dict[str, Callable[[Stage], Group]] = {
     "hop": hop.measure,
     "cri": cri.measure,
     "spawns": spawns.measure,
+    "sweeps": sweeps.measure,
     "memory": memory.measure,
     "ready": ready.measure,
     "algorithms": algorithms.measure,

@@ -3,6 +3,8 @@
 import itertools
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,16 +30,24 @@ class Crowd:
 
 def start_crowd(engine: Containerd | Dockerd, tag: str, count: int = CROWD) -> Crowd:
     """Start this many containers of one image at once, then remove them all."""
+    with standing_crowd(engine, tag, count) as crowd:
+        return crowd
+
+
+@contextmanager
+def standing_crowd(
+    engine: Containerd | Dockerd, tag: str, count: int
+) -> Iterator[Crowd]:
+    """Start this many containers of one image at once, and keep them for a while."""
     names = [f"crowd-{next(_numbers)}" for _ in range(count)]
     if isinstance(engine, Dockerd):
-        crowd = _start(engine, [_docker_run(engine, tag, name) for name in names])
+        yield _start(engine, [_docker_run(engine, tag, name) for name in names])
         engine.docker("rm", "--force", *names, check=False, timeout_seconds=120)
-        return crowd
+        return
     ids = [engine.container_id(name) for name in names]
-    crowd = _start(engine, [_ctr_run(engine, tag, id_) for id_ in ids])
+    yield _start(engine, [_ctr_run(engine, tag, id_) for id_ in ids])
     engine.ctr("tasks", "rm", "--force", *ids, check=False, timeout_seconds=120)
     engine.ctr("containers", "rm", *ids, check=False, timeout_seconds=120)
-    return crowd
 
 
 def _docker_run(engine: Dockerd, tag: str, name: str) -> list[str | Path]:

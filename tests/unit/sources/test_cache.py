@@ -498,3 +498,14 @@ def test_orphans_of_a_crash_come_back_with_repair(root: Path) -> None:
 
     assert found(root, TWO.manifest.descriptor) == {late.envelope}
     assert parse_signature_manifest(late.manifest) is not None
+
+
+def test_a_cache_that_is_not_there_says_so(root: Path, tmp_path: Path) -> None:
+    """What runs is not stopped for want of a disk that was not mounted."""
+    assert DiskCache(root).absence() == ""
+
+    (tmp_path / "mounted").mkdir()
+    assert "no signature cache" in DiskCache(tmp_path / "mounted").absence()
+    assert "no signature cache" in DiskCache(tmp_path / "none").absence()
+    (root / "index.db").unlink()
+    assert "no signature cache" in DiskCache(root).absence()

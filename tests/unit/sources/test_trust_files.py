@@ -21,7 +21,7 @@ from enforcer.files import FileNotTrustedError
 from enforcer.ports import PolicyInForce, PolicyMissingError
 from enforcer.sources.carried import CarriedSignatures
 from enforcer.sources.layout import open_layout
-from enforcer.sources.trust import KeptPolicy, read_store
+from enforcer.sources.trust import KeptPolicy, marks, read_store
 from enforcer.sources.trust import load_notation_policy as load_policy
 from enforcer.weigher import HostRules, Weigher
 from tests.unit.sources.signed import SOAK, compact, pems
@@ -290,3 +290,24 @@ def _judge(vector: Path, scope: str) -> bool:
     clock = FixedClock(VECTORS_AT)
     weigher = Weigher(rules=HostRules(), cache=cache, clock=clock)
     return weigher.weigh(subject, force).allowed
+
+
+def test_marks_change_with_what_they_are_of_and_cost_no_walk(tmp_path: Path) -> None:
+    """They are looked at four times a second, over a cache of any size."""
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    (folder / "deep").mkdir()
+    seen = [marks((folder, file))]
+    for change in (
+        file.touch,
+        lambda: file.write_text("more"),
+        lambda: (folder / "entry").touch(),
+        lambda: (folder / "entry").rename(folder / "other"),
+        lambda: (folder / "other").unlink(),
+        lambda: shutil.rmtree(folder),
+    ):
+        change()
+        seen.append(marks((folder, file)))
+
+    assert all(len(one) == 2 for one in seen)
+    assert len(set(seen)) == len(seen)

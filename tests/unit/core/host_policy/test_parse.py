@@ -65,6 +65,17 @@ def test_everything_can_be_said() -> None:
     assert policy.warnings == ()
 
 
+def test_a_policy_may_want_what_it_denies_stopped() -> None:
+    """Once for all of it: a name, which anybody may choose, must not decide that."""
+    assert not parse(small()).stops
+    assert not parse(small(onDenied="report")).stops
+    assert parse(small(onDenied="stop")).stops
+    assert "is not one of report, stop" in problems(small(onDenied="kill"))[0]
+    twice = problems(small(onDenied="stop"), Document(onDenied="report"))
+    assert any("`onDenied` is at 1.yaml:" in problem for problem in twice)
+    assert "unknown key" in problems(_statement(onDenied="stop"))[0]
+
+
 def test_the_policy_of_the_design_is_one() -> None:
     """Design section 6, as it is printed there, dates and comments included."""
     raw = b"""\
