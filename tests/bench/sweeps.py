@@ -27,10 +27,10 @@ def measure(stage: Stage) -> Group:
         wait_until(lambda: _sweep(stage)["running"] == running, "all", SETTLE_SECONDS)
         time.sleep(1)
         for _ in range(rounds(ROUNDS)):
-            before = len(host.decisions())
+            before = len(host.decisions(sweeps=True))
             host.enforcer("cache", "remove", stage.digests[SIGNED])
             reported.append(_until_told(stage, before))
-            before = len(host.decisions())
+            before = len(host.decisions(sweeps=True))
             host.enforcer("cache", "import", f"oci-layout:{layout}")
             well.append(_until_told(stage, before))
     return Group(
@@ -42,8 +42,10 @@ def measure(stage: Stage) -> Group:
 def _until_told(stage: Stage, before: int) -> float:
     """Return the milliseconds from the cache's change to the last of its records."""
     index = stage.host.state / "cache" / "index.db"
-    wait_until(lambda: len(stage.host.decisions()) >= before + COUNT, "all are told")
-    last = datetime.fromisoformat(stage.host.decisions()[-1]["time"])
+    wait_until(
+        lambda: len(stage.host.decisions(sweeps=True)) >= before + COUNT, "all are told"
+    )
+    last = datetime.fromisoformat(stage.host.decisions(sweeps=True)[-1]["time"])
     return (last.timestamp() - index.stat().st_mtime) * 1000
 
 

@@ -215,11 +215,13 @@ class EnforcedHost:
         by = signer or self.acme
         self.enforcer("sign", target, "--key", by.key, "--cert", by.chain)
 
-    def decisions(self) -> list[dict[str, Any]]:
-        """Return the audit log."""
+    def decisions(self, *, sweeps: bool = False) -> list[dict[str, Any]]:
+        """Return the audit log, with what the sweep says of what runs if wanted."""
         if not self.audit_log.exists():
             return []
-        return [json.loads(line) for line in self.audit_log.read_text().splitlines()]
+        lines = self.audit_log.read_text().splitlines()
+        records: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        return [r for r in records if sweeps or r["asked_by"] != "sweep"]
 
     @property
     def audit_log(self) -> Path:

@@ -89,7 +89,7 @@ def told(stage: Stage, id_: str) -> list[dict[str, Any]]:
     """Every record that the sweep made about a container."""
     return [
         record
-        for record in stage.host.decisions()
+        for record in stage.host.decisions(sweeps=True)
         if (record["asked_by"], record["container"]) == ("sweep", id_)
     ]
 

@@ -34,7 +34,9 @@ def test_all_of_a_revoked_signer_are_on_record_at_once(
             wait_until(
                 lambda: status(stage)["denied"] == COUNT, "all are told", LEARN_SECONDS
             )
-            records = [r for r in stage.host.decisions() if r["asked_by"] == "sweep"]
+            records = [
+                r for r in stage.host.decisions(sweeps=True) if r["asked_by"] == "sweep"
+            ]
             last = max(datetime.fromisoformat(record["time"]) for record in records)
             late = seconds_since(index, last)
 
