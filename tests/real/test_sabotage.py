@@ -14,7 +14,7 @@ import pytest
 from enforcer.core.codes import PAGES, Code
 from tests.real.authz import AuthzStage
 from tests.real.sabotage import BINDIR, ROWS, SECONDS, Sabotage, Victim
-from tests.real.sabotage.victim import with_mode
+from tests.real.sabotage.victim import sign_pause, with_mode
 from tests.real.stage import containerd_stage
 
 
@@ -34,6 +34,7 @@ def kubernetes_victim(
     config = BINDIR.format(folder=folder)
     with containerd_stage(cri=True, extra_config=config) as stage:
         stage.host.enforcer("gate", "--bindir", folder)
+        sign_pause(stage)
         yield Victim(stage, folder)
 
 
@@ -41,6 +42,7 @@ def kubernetes_victim(
 def named_victim(engines: Path) -> Iterator[Victim]:
     """containerd 2.1 with CRI that has the gate as BinaryName, and no runc in PATH."""
     with containerd_stage(cri=True, by_name=True) as stage:
+        sign_pause(stage)
         yield Victim(stage)
 
 

@@ -191,7 +191,9 @@ def _daemon_json(changes: Mapping[str, object]) -> Happens:
 
 FREE = {"free": {"path": str(REAL_RUNC)}}
 _unlisted = _daemon_json({"authorization-plugins": None})
-_default_runtime = _daemon_json({"runtimes": FREE, "default-runtime": "free"})
+_default_runtime = _daemon_json(
+    {"runtimes": FREE, "default-runtime": "free", "authorization-plugins": None}
+)
 _another_runtime = _daemon_json({"runtimes": FREE, "authorization-plugins": None})
 
 
@@ -262,7 +264,7 @@ ENGINE_ROWS = (
         )
         for name, value in LOCAL_PULLS.items()
     ),
-    Sabotage("authz not listed", "docker", _unlisted, "ENF-2140", "call"),
+    Sabotage("authz not listed", "docker", _unlisted, "ENF-2140"),
     Sabotage("authz socket gone", "docker", _authz_socket_gone, "ENF-2141"),
     Sabotage("authz hung", "docker", _authz_hung, "ENF-2141"),
     Sabotage("authz socket masked", "docker", _authz_socket_masked, "ENF-2164"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.engines.containerd import Containerd
+from tests.engines.containerd import SANDBOX_IMAGE, Containerd
 from tests.engines.dockerd import Dockerd
 from tests.engines.process import run
 from tests.real.authz import AuthzStage
@@ -19,9 +19,8 @@ SECONDS = 60  # what doctor promises to take at most
 
 # docker: with the plug-in; kubernetes: CRI with the verifier; named: by BinaryName.
 Kind = Literal["docker", "kubernetes", "named"]
-# What something unsigned could do in that state: start, be pulled, come in by a call of
-# Docker's that the plug-in would refuse; or nothing.
-Opens = Literal["start", "pull", "call", "nothing"]
+# What something unsigned could do in that state that it may not do on a healthy host.
+Opens = Literal["start", "pull", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +57,13 @@ class Victim:
 
     def doctor(self, before: Sequence[str] = ()) -> tuple[int, dict[str, Any]]:
         """Run the real command, started by `before`; return its status and JSON."""
+        return self._run(before, "doctor", *self.words)
+
+    def _run(self, before: Sequence[str], *words: str) -> tuple[int, dict[str, Any]]:
         folders = self.stage.host.folders
-        command = [sys.executable, "-m", "enforcer", *folders, "doctor", "-o", "json"]
+        command = [sys.executable, "-m", "enforcer", *folders, *words, "-o", "json"]
         done = run(
-            [*before, *command, *self.words],
+            [*before, *command],
             env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
             check=False,
             timeout_seconds=SECONDS,
@@ -95,6 +97,14 @@ class Sabotage:
 
     def __str__(self) -> str:
         return self.name
+
+
+def sign_pause(stage: Stage) -> None:
+    """Have the image of pods' first containers there and signed: pods start then."""
+    command = ("/bin/sleep", "600")
+    stage.sign(
+        stage.image("pause", name=SANDBOX_IMAGE, cmd=command, namespace="k8s.io")
+    )
 
 
 @contextlib.contextmanager
