@@ -142,7 +142,7 @@ def _resolved(
     gates = [program for program in running if program.is_gate]
     if not first.is_gate:
         what = f"the runc it finds is {first}, which is not the gate"
-        remedy = f"mv {first.shown} {HIDDEN.parent}/"
+        remedy = f"mv {first.shown} {first.shown}.away"
         if not gates:
             remedy = (
                 f"dpkg-divert --local --rename --divert {HIDDEN} --add {first.shown}; "
@@ -156,7 +156,7 @@ def _resolved(
     for other in others:
         if not other.is_gate:
             what = f"a second runc is in its PATH: {other}"
-            remedy = f"mv {other.shown} {HIDDEN.parent}/"
+            remedy = f"mv {other.shown} {other.shown}.away"
             yield Finding(Code.SECOND_RUNC, subject, what, remedy)
 
 

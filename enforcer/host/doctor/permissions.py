@@ -37,18 +37,23 @@ def check(look: Look) -> Iterator[Finding | str]:
 def _ruled_by_root(folder: Path) -> Iterator[Finding | str]:
     if not folder.exists():
         return  # which enforcerd has a word about
+    well = True
     try:
         if folder.is_dir():
             require_trusted_folder(folder)
     except EnforcerError as error:
+        well = False
         yield Finding(Code.WRITABLE, str(folder), error.what, error.remedy)
     count = 0
     for path in _below(folder):
         count += 1
         if count > MAX_ENTRIES:
             raise UnseenError(str(folder), f"more than {MAX_ENTRIES} files", "-")
-        yield from _own(path, {0, os.geteuid()}, links=False)
-    yield f"{count} files in {folder} are root's alone"
+        for finding in _own(path, {0, os.geteuid()}, links=False):
+            well = False
+            yield finding
+    if well:
+        yield f"{count} files in {folder} are root's alone"
 
 
 def _kept_by_us(folder: Path, owners: set[int]) -> Iterator[Finding]:
