@@ -8,11 +8,13 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from enforcer.core.codes import PAGES, Code
 from tests.real.authz import AuthzStage
+from tests.real.proving import api_of
 from tests.real.sabotage import BINDIR, ROWS, SECONDS, Sabotage, Victim
 from tests.real.sabotage.victim import sign_pause, with_mode
 from tests.real.stage import containerd_stage
@@ -22,6 +24,7 @@ from tests.real.stage import containerd_stage
 def docker_victim(engines: Path) -> Iterator[Victim]:
     """Docker 28 with the gate and the authorization plug-in."""
     with AuthzStage("containerd") as stage:
+        api_of(stage)
         yield Victim(stage)
 
 
@@ -75,6 +78,19 @@ def test_doctor_names_what_is_amiss_and_is_content_once_it_is_gone(
     assert seconds < SECONDS
 
 
+@pytest.mark.parametrize("row", [r for r in ROWS if r.opens_door], ids=str)
+def test_prove_finds_open_what_doctor_says_is_open(
+    row: Sabotage, victim: Victim
+) -> None:
+    """The second column of the table: what truly happens in that state."""
+    with row.happens(victim) as before:
+        status, proof = victim.prove(before)
+    after, mended = victim.prove()
+
+    assert (status, proof["open"] > 0) == (5, True), _doors(proof)
+    assert (after, mended["open"]) == (0, 0), _doors(mended)
+
+
 def test_doctor_finds_no_failure_on_healthy_old_engines(engines: Path) -> None:
     """containerd 1.6 and Docker 20.10 have less to look at, and none of it is amiss."""
     with AuthzStage("graphdriver", "bookworm") as stage:
@@ -83,6 +99,10 @@ def test_doctor_finds_no_failure_on_healthy_old_engines(engines: Path) -> None:
     assert (status, _failures(report)) == (0, [])
     seen = {check["check"] for check in report["checked"]}
     assert {"engines", "gate", "runtimes", "docker plug-in", "enforcerd"} <= seen
+
+
+def _doors(proof: dict[str, Any]) -> str:
+    return "; ".join(f"{d['door']} {d['result']}: {d['what']}" for d in proof["doors"])
 
 
 def _failures(report: dict[str, list[dict[str, str]]]) -> list[dict[str, str]]:

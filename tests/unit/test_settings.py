@@ -153,7 +153,7 @@ def test_an_empty_file_is_no_settings(tmp_path: Path, text: str) -> None:
         (
             HEAD + "engines: [{kind: containerd, socket: /s, root: /r, state: /s, "
             "api: /a}]\n",
-            "containerd has none",
+            "api and authz are of a docker engine",
         ),
         (HEAD + "engines: {}\n", "expected a list"),
         (HEAD + "engines: [{kind: podman}]\n", '"podman" is not one of docker'),

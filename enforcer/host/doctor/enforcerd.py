@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enforcer.api.status_client import StatusError, fetch_status
-from enforcer.assembly import laxities, load_policy
+from enforcer.assembly import RESOLVER_SOCKET, laxities, load_policy
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
@@ -37,7 +37,7 @@ def check(look: Look) -> Iterator[Finding | str]:
         yield from _daemon(look, str(written.digest))
         for warning in written.warnings:
             yield Finding(Code.LAXER, "policy", warning, CHECK)
-    yield from _resolver(look.settings.run_dir / "resolver.sock")
+    yield from _resolver(look.settings.run_dir)
     for lax in laxities(look.settings):
         if not lax.startswith("mode: monitor"):
             yield Finding(Code.LAXER, "enforcer.yaml", lax, "see `enforcer status`")
@@ -111,19 +111,30 @@ def _daemon(look: Look, written: str) -> Iterator[Finding | str]:
         yield f"in force is {status.policy_digest} of {status.policy_path}"
 
 
-def _resolver(socket: Path) -> Iterator[Finding | str]:
+def _resolver(run_dir: Path) -> Iterator[Finding | str]:
     """Say whether whoever reads the engines for enforcerd is there."""
-    if not os.path.lexists(socket):
-        return  # enforcerd reads them itself
+    socket = run_dir / RESOLVER_SOCKET
     try:
         serving(socket)
         yield f"{socket} answers"
+    except PermissionError:
+        raise
     except OSError as error:
-        if isinstance(error, PermissionError):
-            raise
+        if isinstance(error, FileNotFoundError) and _reads_itself(run_dir):
+            return
         what = f"nobody answers there: {error.strerror or error}"
         remedy = "systemctl restart enforcer-resolver; journalctl -u enforcer-resolver"
         yield Finding(Code.RESOLVER_DOWN, str(socket), what, remedy)
+
+
+def _reads_itself(run_dir: Path) -> bool:
+    """Whether enforcerd runs as root, with --in-process, and needs no resolver."""
+    try:
+        pid = fetch_status(run_dir).pid
+        words = (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except (StatusError, OSError):
+        return False
+    return b"--in-process" in words
 
 
 def _is_in_force(status: "StatusResponse", written: str) -> bool:

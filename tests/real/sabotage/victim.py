@@ -59,6 +59,10 @@ class Victim:
         """Run the real command, started by `before`; return its status and JSON."""
         return self._run(before, "doctor", *self.words)
 
+    def prove(self, before: Sequence[str] = ()) -> tuple[int, dict[str, Any]]:
+        """Run the real command, as above."""
+        return self._run(before, "prove")
+
     def _run(self, before: Sequence[str], *words: str) -> tuple[int, dict[str, Any]]:
         folders = self.stage.host.folders
         command = [sys.executable, "-m", "enforcer", *folders, *words, "-o", "json"]

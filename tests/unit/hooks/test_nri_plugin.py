@@ -342,12 +342,13 @@ def test_a_runtime_that_is_not_roots_is_told_nothing(tmp_path: Path) -> None:
     host.plugin.start(lambda: host.plugin.is_running)
     try:
         wait_until(lambda: "heard" in fake.log.read_text(), "it was there")
+        told = "is not root's but uid 1000's"
+        wait_until(lambda: told in host.plugin.log.read_text(), "it said so")
     finally:
         host.plugin.stop()
         fake.stop()
 
     assert fake.log.read_text() == "heard b''\n"
-    assert "is not root's but uid 1000's" in host.plugin.log.read_text()
 
 
 def test_told_to_stop_it_leaves_no_state_behind(host: Host, runtime: Runtime) -> None:
