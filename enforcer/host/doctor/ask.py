@@ -1,7 +1,6 @@
 """Questions to engines, each bounded in time and length: HTTP, programs, CRI."""
 
 import os
-import socket
 import subprocess
 import tempfile
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import grpc
 
+from enforcer import unix_http
 from enforcer.core.errors import EnforcerError
 from enforcer.core.strictjson import Json, parse_json
 from enforcer.host.doctor.finding import UnseenError
@@ -24,7 +24,6 @@ from enforcer.ttrpc import (
 CALL_SECONDS = 5.0  # /info of a busy dockerd takes one
 PROGRAM_SECONDS = 10.0  # `containerd config dump` takes 50 ms
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # /info has some 20 KiB
-CHUNK_BYTES = 64 * 1024
 CRI_STATUS = "/runtime.v1.RuntimeService/Status"
 MAX_CRI_FIELDS = 64  # a Status has half a dozen
 
@@ -34,24 +33,18 @@ def call_http(
 ) -> tuple[int, bytes]:
     """Ask over a unix socket; return status and body of the answer.
 
-    GET asks in HTTP/1.0, so that the answer comes in one piece; plug-ins of Docker
-    know 1.1 alone.
-
     Raises:
         UnseenError: No answer, not in time, or nothing like one.
     """
-    version = "1.0" if method == "GET" else "1.1"
-    head = f"{method} {uri} HTTP/{version}\r\nHost: localhost\r\nConnection: close\r\n"
+    until = time.monotonic() + seconds
     try:
-        answer = _exchange(path, f"{head}Content-Length: 0\r\n\r\n".encode(), seconds)
+        return unix_http.call(
+            path, method, uri, until=until, max_bytes=MAX_ANSWER_BYTES
+        )
     except OSError as error:
-        why = error.strerror or f"no answer within {seconds:g} s"
+        late = isinstance(error, TimeoutError)
+        why = f"no answer within {seconds:g} s" if late else error.strerror or error
         raise _unseen(path, f"{method} {uri}: {why}") from error
-    head_, _, body = answer.partition(b"\r\n\r\n")
-    words = head_.split(b"\r\n")[0].split()
-    if len(words) < 2 or not words[1].isdigit() or not words[0].startswith(b"HTTP/"):
-        raise _unseen(path, f"{method} {uri}: what answers does not speak HTTP")
-    return int(words[1]), body
 
 
 def fetch_json(
@@ -126,26 +119,6 @@ def cri_configuration(path: Path) -> dict[str, Json] | None:
     except ProtocolError as error:
         raise _unseen(path, f"CRI Status: {error}") from error
     raise _unseen(path, "CRI Status says nothing about its configuration")
-
-
-def _exchange(path: Path, question: bytes, seconds: float) -> bytes:
-    """Return all that comes until the other side hangs up, or raise OSError."""
-    end = time.monotonic() + seconds
-    answer = bytearray()
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(seconds)
-        client.connect(os.fspath(path))
-        client.sendall(question)
-        while len(answer) <= MAX_ANSWER_BYTES:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            client.settimeout(left)
-            chunk = client.recv(CHUNK_BYTES)
-            if not chunk:
-                return bytes(answer)
-            answer += chunk
-    raise OSError(0, "it answers without end")
 
 
 def _unseen(path: Path, what: str) -> UnseenError:

@@ -1,12 +1,12 @@
 """HTTP calls on a unix socket: Docker's API, and our own plug-in."""
 
 import json
-import socket
+import time
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from enforcer import unix_http
 from enforcer.core.errors import clip
 from enforcer.host.install.processes import InstallError
 
@@ -35,28 +35,21 @@ def unix_call(
     path: Path, method: str, call: str, body: object = None
 ) -> tuple[int, bytes]:
     """Make an HTTP call on a unix socket: status and answer; raises InstallError."""
-    connection = _UnixConnection(path)
     sent = None if body is None else json.dumps(body)
-    headers = {"Host": "docker", "Content-Type": "application/json"}
+    headers = {"Content-Type": "application/json"}
+    until = time.monotonic() + CALL_SECONDS
     try:
-        connection.request(method, call, body=sent, headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_ANSWER_BYTES)
-    except (OSError, HTTPException) as error:
-        raise _silent(path, str(error) or type(error).__name__) from error
-    finally:
-        connection.close()
-
-
-class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("docker", timeout=CALL_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(CALL_SECONDS)
-        self.sock.connect(str(self._path))
+        return unix_http.call(
+            path,
+            method,
+            call,
+            until=until,
+            max_bytes=MAX_ANSWER_BYTES,
+            body=sent,
+            headers=headers,
+        )
+    except OSError as error:
+        raise _silent(path, error.strerror or str(error)) from error
 
 
 def _silent(path: Path, why: str) -> InstallError:

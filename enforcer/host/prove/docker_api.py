@@ -1,15 +1,14 @@
 """Docker's Engine API over its unix socket, bounded in time and size."""
 
-import http.client
 import json
-import socket
-import threading
 import urllib.parse
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from enforcer.host.prove.outcome import HungError, NotLiveError, SaidNoError, left
+from enforcer import unix_http
+from enforcer.host.prove.outcome import HungError, NotLiveError, SaidNoError
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # `/info` has some 10 KiB, a load's words some KiB
 JSON, TAR = "application/json", "application/x-tar"
@@ -50,7 +49,7 @@ class DockerApi:
             method, uri, sent if body is not None else None, headers, until, call
         )
         values = _values(raw, call)
-        if status >= http.HTTPStatus.BAD_REQUEST:
+        if status >= HTTPStatus.BAD_REQUEST:
             raise SaidNoError(_message(values) or f"{call} ends with {status}")
         return values[0] if len(values) == 1 else values
 
@@ -63,57 +62,23 @@ class DockerApi:
         until: float,
         call: str,
     ) -> tuple[int, bytes]:
-        connection = _UnixConnection(self.path, left(until))
-        # A socket's timeout starts anew with each byte; this does not.
-        over = threading.Event()
-        watch = threading.Timer(left(until), _hang_up, (connection, over))
-        watch.daemon = True
         try:
-            connection.connect()
-            watch.start()
-            connection.request(method, uri, body=body, headers=dict(headers))
-            answer = connection.getresponse()
-            raw = answer.read(MAX_ANSWER_BYTES + 1)
-            if answer.length and len(raw) <= MAX_ANSWER_BYTES:  # a read of so many
-                raise http.client.IncompleteRead(raw, answer.length)  # does not mind
+            return unix_http.call(
+                self.path,
+                method,
+                uri,
+                until=until,
+                max_bytes=MAX_ANSWER_BYTES,
+                body=body,
+                headers=headers,
+            )
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NotLiveError(f"no Docker answers on {self.path}") from error
-        except (OSError, http.client.HTTPException) as error:
-            if over.is_set() or isinstance(error, TimeoutError):
-                raise HungError(f"{call} had no answer in time") from error
-            raise SaidNoError(f"{call} broke off: {error}") from error
-        finally:
-            watch.cancel()
-            connection.close()
-        if over.is_set():
-            raise HungError(f"{call} had no whole answer in time")
-        if len(raw) > MAX_ANSWER_BYTES:
-            raise SaidNoError(f"{call} has a larger answer than is read")
-        return answer.status, raw
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP to a socket in the file system."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        super().__init__("docker", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect; the standard library calls this, too."""
-        if self.sock is None:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(self.timeout)
-            self.sock.connect(str(self._path))
-
-
-def _hang_up(connection: _UnixConnection, over: threading.Event) -> None:
-    over.set()
-    try:
-        if connection.sock:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it has ended by itself
+        except TimeoutError as error:
+            raise HungError(f"{call} had no answer in time") from error
+        except OSError as error:
+            why = error.strerror or error
+            raise SaidNoError(f"{call} broke off: {why}") from error
 
 
 def _values(raw: bytes, call: str) -> list[Any]:

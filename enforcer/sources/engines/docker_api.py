@@ -3,16 +3,15 @@
 Never from what the gate waits for: there dockerd would wait for us and we for dockerd.
 """
 
-import http.client
-import socket
+import time
 from pathlib import Path
 
+from enforcer import unix_http
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.strictjson import parse_json, require_object, require_text
 from enforcer.ports import EngineError
 
-CONNECT_SECONDS = 1.5
 START_SECONDS = 30.0  # runc, and the gate's question; dockerd may be busy booting
 MARGIN_SECONDS = 15.0  # on top of a container's grace, for Docker to kill it
 MAX_ANSWER_BYTES = 64 * 1024
@@ -42,42 +41,24 @@ class DockerApi:
         Raises:
             EngineError: No answer, or no. A container that is gone is none.
         """
-        connection = _Connection(self._path)
+        until = time.monotonic() + seconds
         try:
-            connection.connect()
-            connection.sock.settimeout(seconds)
-            connection.request("POST", words)
-            answer = connection.getresponse()
-            said = answer.read(MAX_ANSWER_BYTES)
-        except (OSError, http.client.HTTPException) as error:
+            status, said = unix_http.call(
+                self._path, "POST", words, until=until, max_bytes=MAX_ANSWER_BYTES
+            )
+        except OSError as error:
             raise EngineError(
                 f"Docker does not answer on {self._path}: {clip(str(error))}",
                 remedy="Check that Docker runs, and `api` of the docker engine in "
                 "enforcer.yaml.",
                 code=Code.DOCKER_UNREACHABLE,
             ) from error
-        finally:
-            connection.close()
-        if answer.status not in (*_DONE, _GONE):
+        if status not in (*_DONE, _GONE):
             raise EngineError(
-                f"Docker says {answer.status}: {_message(said)}",
+                f"Docker says {status}: {_message(said)}",
                 remedy="Look at Docker's log.",
                 code=Code.DOCKER_SAID_NO,
             )
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=CONNECT_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a host."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(CONNECT_SECONDS)
-        self.sock.connect(str(self._path))
 
 
 def _message(said: bytes) -> str:
