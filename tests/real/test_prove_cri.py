@@ -13,8 +13,8 @@ import pytest
 from tests.engines.containerd import SANDBOX_IMAGE
 from tests.engines.path import REAL_RUNC
 from tests.engines.process import wait_until
-from tests.real.cri import Cri, Node, running_node
-from tests.real.proving import everything, listed, prove
+from tests.real.cri import NAMESPACE, Cri, Node, running_node
+from tests.real.proving import MARK, everything, listed, prove
 from tests.real.stage import Stage, containerd_stage
 
 KILLS = 20 if os.environ.get("ENFORCER_SOAK") else 6
@@ -130,6 +130,24 @@ def test_what_a_killed_run_left_on_a_node_is_removed_by_the_next(node: Node) -> 
     assert proof.status == 0, proof
     assert listed(node.stage) == before_listed
     assert everything(node.stage) == before
+
+
+def test_what_only_looks_like_ours_is_left_alone_in_containerd_too(node: Node) -> None:
+    """A namespace and an image by such a name, without what is in ours."""
+    mark = f"{MARK}0123456789abcdef"
+    ctr = node.stage.containerd.ctr
+    image = node.image("mine")
+    name = f"docker.io/library/{mark}:1"
+    ctr("images", "tag", image.full, name, namespace=NAMESPACE)
+    ctr("namespaces", "create", mark)
+
+    prove(node.stage, "--door", "containerd-task")
+
+    kept = listed(node.stage)
+    ctr("namespaces", "remove", mark)
+    ctr("images", "remove", "--sync", name, image.full, namespace=NAMESPACE)
+    assert f"namespace {mark}" in kept
+    assert f"{NAMESPACE} image {name} {image.digest}" in kept
 
 
 def test_a_handler_that_lost_its_binary_name_is_found(engines: Path) -> None:

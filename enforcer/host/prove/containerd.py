@@ -1,7 +1,8 @@
 """containerd's doors: a task in a namespace of ours, in CRI's, and by each handler."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
@@ -15,7 +16,14 @@ from enforcer.host.prove.cri import CriApi, CriDoors, Handler
 from enforcer.host.prove.door import Door, Leftovers
 from enforcer.host.prove.outcome import NotLiveError, SaidNoError
 from enforcer.host.prove.pull import PullDoors
-from enforcer.host.prove.room import RUNC, Room, Traces, clean_namespace, traces_of
+from enforcer.host.prove.remains import (
+    Remains,
+    Traces,
+    clean_namespace,
+    remove_empty,
+    traces_of,
+)
+from enforcer.host.prove.room import RUNC, Room
 from enforcer.host.prove.specimen import Specimen, is_mark, layers_of_marked, mark_in
 from enforcer.host.prove.store import Store, listens
 from enforcer.settings import EngineSettings, Settings
@@ -71,7 +79,7 @@ class ContainerdEngine:
 
         def tried(specimen: Specimen, until: float) -> str:
             self._store.make_namespace(specimen.mark, until)
-            room = Room(self._store, specimen.mark, own=True)
+            room = Room(self._store, specimen.mark)
             return attempt(room, specimen, until)
 
         def cleaned(specimen: Specimen, until: float) -> None:
@@ -95,7 +103,7 @@ class ContainerdEngine:
 
     def _clean_k8s(self, specimen: Specimen, until: float) -> None:
         if self._has_k8s:
-            Room(self._store, CRI_NAMESPACE).clean(traces_of(specimen), until)
+            Remains(self._store, CRI_NAMESPACE).clean(traces_of(specimen), until)
 
     def _by_handler(self, handler: Handler) -> Callable[[Room, Specimen, float], str]:
         def attempt(room: Room, specimen: Specimen, until: float) -> str:
@@ -111,19 +119,26 @@ def leftovers(store: Store, cri: CriApi, until: float) -> Iterator[Leftovers]:
     namespaces = store.namespaces_by_mark(until)
     for name, mark in namespaces.items():
         if is_mark(name) and mark == name:
-            yield _namespace_left(store, name, until)
+            yield Leftovers(mark, partial(clean_namespace, store, mark, until))
+    for folder in store.empty_folders(namespaces):
+        yield Leftovers(folder.name, partial(remove_empty, folder))
     for pod, mark in cri.marked_pods(until):
-        yield _pod_left(cri, pod, mark, until)
+        yield Leftovers(mark, partial(cri.remove_pod, pod, until))
     if CRI_NAMESPACE not in namespaces:
         return
-    room = Room(store, CRI_NAMESPACE)
-    marked = {mark: Traces(mark) for mark in room.leased(until) if is_mark(mark)}
-    for name, digest in room.images(until):
+    remains = Remains(store, CRI_NAMESPACE)
+    for traces in _marked(store, remains, until):
+        yield Leftovers(traces.mark, partial(remains.clean, traces, until))
+
+
+def _marked(store: Store, remains: Remains, until: float) -> Iterable[Traces]:
+    """Return the images of ours in a namespace; a lease is left where none is yet."""
+    found = {mark: Traces(mark) for mark in remains.leased(until) if is_mark(mark)}
+    for name, digest in remains.images(until):
         traces = _read(store, mark_in(name), digest)
         if traces:
-            marked[traces.mark] = traces
-    for traces in marked.values():
-        yield _traces_left(room, traces, until)
+            found[traces.mark] = traces
+    return found.values()
 
 
 def _read(store: Store, mark: str, digest: str) -> Traces | None:
@@ -139,15 +154,3 @@ def _read(store: Store, mark: str, digest: str) -> Traces | None:
             layers = layers_of_marked(mark, raw, made)
             return Traces(mark, (digest, config, *layers)) if layers else None
     return None
-
-
-def _namespace_left(store: Store, mark: str, until: float) -> Leftovers:
-    return Leftovers(mark, lambda: clean_namespace(store, mark, until))
-
-
-def _pod_left(cri: CriApi, pod: str, mark: str, until: float) -> Leftovers:
-    return Leftovers(mark, lambda: cri.remove_pod(pod, until))
-
-
-def _traces_left(room: Room, traces: Traces, until: float) -> Leftovers:
-    return Leftovers(traces.mark, lambda: room.clean(traces, until))

@@ -16,7 +16,8 @@ from enforcer.core.errors import EnforcerError
 from enforcer.hooks.cri.message import Step, values
 from enforcer.host.prove.door import Door
 from enforcer.host.prove.outcome import NotLiveError, SaidNoError, left
-from enforcer.host.prove.room import Room, traces_of
+from enforcer.host.prove.remains import Remains, traces_of
+from enforcer.host.prove.room import Room
 from enforcer.host.prove.specimen import LABEL, Specimen, is_mark
 from enforcer.host.prove.store import Store, failure, listens
 from enforcer.settings import Settings
@@ -222,7 +223,7 @@ class CriDoors:
         for pod, mark in self._cri.marked_pods(until):
             if mark == specimen.mark:
                 self._cri.remove_pod(pod, until)
-        self._room.clean(traces_of(specimen), until)
+        Remains(self._store, CRI_NAMESPACE).clean(traces_of(specimen), until)
 
 
 def _pod_config(mark: str, parent: str) -> bytes:

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,13 @@ class DockerEngine:
 
     def leftovers(self, until: float) -> Iterator[Leftovers]:
         """Return what earlier runs left here."""
-        for mark in _marks(self._api, until):
-            yield Leftovers(mark, partial(clean, self._api, mark, until))
+        marks = _marks(self._api, until)
+        # First what only an image of ours that is still there tells of.
         for one in self._settings.engines:
             if one.kind == "containerd" and one.socket == self._engine.socket:
-                yield from _interrupted(one, until)
+                yield from _interrupted(one, _chains(self._api, marks, until), until)
+        for mark in marks:
+            yield Leftovers(mark, partial(clean, self._api, mark, until))
 
     def probe(self, until: float) -> None:
         """Return if it answers at all."""
@@ -204,11 +206,23 @@ def clean(api: DockerApi, mark: str, until: float) -> None:
         raise SaidNoError(f"Docker keeps {', '.join(stays)}")
 
 
-def _interrupted(engine: EngineSettings, until: float) -> Iterator[Leftovers]:
+def _chains(api: DockerApi, marks: Collection[str], until: float) -> set[str]:
+    """Return the chain ids of marked images: of one layer, that layer's own."""
+    found: set[str] = set()
+    for mark in marks:
+        with contextlib.suppress(SaidNoError):  # of a container there is no image
+            image = api.call("GET", f"/images/{mark}:1/json", until=until)
+            found.update(image["RootFS"]["Layers"])
+    return found
+
+
+def _interrupted(
+    engine: EngineSettings, chains: Collection[str], until: float
+) -> Iterator[Leftovers]:
     if not listens(engine.socket):
         return
     with contextlib.closing(Store(engine)) as store:
-        for mark, lease in interrupted_loads(store, until):
+        for mark, lease in interrupted_loads(store, chains, until):
             yield Leftovers(mark, partial(forget_load, store, lease, until))
 
 

@@ -18,7 +18,7 @@ from enforcer.host.prove.cri import CriApi, Handler
 from enforcer.host.prove.door import Door
 from enforcer.host.prove.outcome import NotLiveError, SaidNoError, left
 from enforcer.host.prove.registry import serving
-from enforcer.host.prove.room import Room, clean_namespace, traces_of
+from enforcer.host.prove.remains import Remains, clean_namespace, traces_of
 from enforcer.host.prove.specimen import Specimen
 from enforcer.host.prove.store import Store, ask
 from enforcer.sources.engines.calls import within
@@ -48,7 +48,6 @@ class PullDoors:
         self._store = store
         self._cri = cri
         self._has_cri = bool(handlers)
-        self._room = Room(store, CRI_NAMESPACE)
 
     def doors(self) -> Iterator[Door]:
         """Return both, live or not."""
@@ -88,7 +87,7 @@ class PullDoors:
 
     def _clean_cri(self, specimen: Specimen, until: float) -> None:
         if CRI_NAMESPACE in self._store.namespaces_by_mark(until):
-            self._room.clean(traces_of(specimen), until)
+            Remains(self._store, CRI_NAMESPACE).clean(traces_of(specimen), until)
 
 
 def _promised(config: dict[str, Any]) -> Path:

@@ -5,7 +5,7 @@ would go on when we are killed.
 """
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,7 +14,7 @@ import grpc
 
 from enforcer.core.digest import Digest
 from enforcer.host.prove.outcome import HungError, NotLiveError, SaidNoError, left
-from enforcer.host.prove.specimen import LABEL
+from enforcer.host.prove.specimen import LABEL, is_mark
 from enforcer.settings import EngineSettings
 from enforcer.sources.engines.calls import Metadata, within
 from enforcer.sources.engines.containerd import (
@@ -101,7 +101,7 @@ class Store:
         ask(self.namespaces.Create, request, until, within(mark))  # 1.6 wants it twice
 
     def remove_namespace(self, mark: str, until: float) -> None:
-        """Remove our own namespace, and the empty folders that stay behind one.
+        """Remove our own namespace; `empty_folders` stay.
 
         Raises:
             SaidNoError: It stays.
@@ -111,10 +111,14 @@ class Store:
             ask(self.namespaces.Delete, request, until, within(mark))
         if mark in self.namespaces_by_mark(until):
             raise SaidNoError(f"containerd keeps the namespace {mark}")
+
+    def empty_folders(self, but: Collection[str]) -> Iterator[Path]:
+        """Return the folders that stay of namespaces of ours, `but` for those there."""
         root, state = self.engine.root, self.engine.state
-        for folder in (state / TASKS, root / TASKS, RUNC_ROOT):
-            with suppress(OSError):  # not there, or not empty
-                (folder / mark).rmdir()
+        for place in (state / TASKS, root / TASKS, RUNC_ROOT):
+            for folder in place.glob("*"):
+                if is_mark(folder.name) and folder.name not in but:
+                    yield folder
 
     def close(self) -> None:
         """Hang up."""
