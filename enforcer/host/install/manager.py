@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from enforcer.core.codes import Code
@@ -13,6 +14,8 @@ CALL_SECONDS = 120.0
 ENGINES = ("docker.service", "containerd.service")
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+STOP_TIMES = 5  # a race with a restart every 100 ms; each time fewer sockets are left
 
 
 class ManagerError(EnforcerError):
@@ -91,13 +94,20 @@ def refresh(word: str, unit: str) -> None:
         command("systemctl", "start", unit)
 
 
-def stop(unit: str) -> None:
-    """Stop a unit, or raise ManagerError; one that is not there does not run."""
-    try:
-        command("systemctl", "stop", unit)
-    except ManagerError:
-        if state(unit) not in ("inactive", "failed"):
-            raise
+def stop(units: Sequence[str]) -> None:
+    """Stop units, or raise ManagerError; one that is not there does not run.
+
+    All at once, and again: a service that cannot start, and is asked for on one of its
+    sockets, starts the others anew, and systemd cancels that they are stopped.
+    """
+    for last in (*[False] * STOP_TIMES, True):
+        try:
+            return command("systemctl", "stop", *units)
+        except ManagerError:
+            if all(state(unit) in ("inactive", "failed") for unit in units):
+                return None
+            if last:
+                raise
 
 
 def _find(program: str) -> str | None:

@@ -166,10 +166,10 @@ def _tell(step: Tell) -> str:
         return ""
     if step.word is Word.READ_UNITS:
         command("systemctl", "daemon-reload")
+    if step.word is Word.STOP:
+        stop([name for name in step.names if _UNIT.fullmatch(name)])
     for name in step.names:
-        if step.word is Word.STOP and _UNIT.fullmatch(name):
-            stop(name)
-        elif step.word in (Word.RELOAD, Word.RESTART) and name in ENGINES:
+        if step.word in (Word.RELOAD, Word.RESTART) and name in ENGINES:
             refresh(step.word, name)
     return ""
 
