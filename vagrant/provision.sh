@@ -1,5 +1,7 @@
 #!/bin/sh
-# Put enforcer on a fresh Debian 12, as the README says: sh provision.sh docker|containerd
+# Put enforcer on a fresh Debian 12, as the README says.
+#
+# usage: provision.sh docker|containerd [OPTION of `enforcer install`]...
 #
 # Run as root, as often as you like. What it makes besides enforcer is for trying out: a
 # signer `acme` whose key is made here (/root/acme/acme.key) and a policy that asks for
@@ -9,19 +11,19 @@ export DEBIAN_FRONTEND=noninteractive
 SRC=${ENFORCER_SRC:-/vagrant}
 KEYS=/root/acme
 
-case ${1:-} in
-docker) set -- docker docker.io python3-venv ;;
-containerd) set -- containerd containerd runc python3-venv ;;
-*) echo "usage: provision.sh docker|containerd" >&2; exit 2 ;;
+engine=${1:-}
+case $engine in
+docker) packages="docker.io python3-venv" ;;
+containerd) packages="containerd runc python3-venv" ;;
+*) echo "usage: provision.sh docker|containerd [OPTION of enforcer install]..." >&2; exit 2 ;;
 esac
-engine=$1
 shift
 
 say() { printf 'provision: %s\n' "$*"; }
 
 # 1. What Debian has; a second run, or a host that has it all, needs no network.
 missing=
-for package; do
+for package in $packages; do
     state=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
     [ "$state" = "install ok installed" ] || missing="$missing $package"
 done
@@ -53,21 +55,14 @@ always: acme
 statements:
   - {name: everything, scopes: ["*"], require: acme}
 EOF
-[ -e /etc/enforcer/enforcer.yaml ] ||
-    printf 'apiVersion: enforcer/v1\nmode: enforce\n' >/etc/enforcer/enforcer.yaml
 enforcer trust add --type ca --store acme "$KEYS/acme-ca.crt"
-enforcer policy check
+enforcer policy check >/dev/null
 
-# 4. The gate, the units, the engine.
-units=$SRC/enforcer/host/systemd
-cp "$units"/enforcer.service "$units"/enforcer*.socket /etc/systemd/system/
-install -d /etc/sysusers.d && cp "$units/enforcer.sysusers" /etc/sysusers.d/enforcer.conf
-systemd-sysusers
-systemctl daemon-reload
-systemctl enable -q --now enforcer.socket enforcer-ask.socket enforcer-admin.socket enforcer.service
-[ -e /usr/libexec/enforcer/runc ] || {
-    install -d /usr/libexec/enforcer
-    dpkg-divert --local --rename --divert /usr/libexec/enforcer/runc --add /usr/sbin/runc
-    enforcer gate --runc /usr/libexec/enforcer/runc --write /usr/sbin/runc
-}
+# 4. The gate, the units, the engine. The way back is /usr/libexec/enforcer/uninstall.
+if [ -e /usr/libexec/enforcer/uninstall ]; then
+    say "installed already: only what runs is started anew"
+    systemctl try-restart 'enforcer*.service'
+else
+    enforcer install "--$engine" --enforce "$@"
+fi
 enforcer status

@@ -1,11 +1,12 @@
 """Lend the tests of this folder machines, and show their consoles when a test fails."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.machine import host, manifest
 from tests.machine.machine import Machine
 from tests.machine.nspawn import CACHE
 
@@ -21,6 +22,48 @@ def debian() -> Path:
         # Not a skip: on a machine that can run them, silence would look like proof.
         pytest.fail(f"missing: {CACHE / 'VERSIONS'}; run: make machine", pytrace=False)
     return CACHE
+
+
+@pytest.fixture(scope="session")
+def found(debian: Path) -> Iterator[Machine]:
+    """A Docker host before enforcer: two images, two containers, and our source.
+
+    Both containers start whenever Docker does. It is off: a base for others.
+    """
+    with Machine() as machine:
+        machine.boot()
+        host.bring(machine)
+        host.load(machine, "docker")
+        for name in ("signed", "unsigned"):
+            words = f"--detach --restart=always --stop-timeout 1 --name old-{name}"
+            machine.sh(f"docker run {words} {name}:1 sleep 9999")
+        machine.poweroff()
+        yield machine
+
+
+@pytest.fixture(scope="session")
+def before(found: Machine) -> manifest.Manifest:
+    """What is on that host's disk."""
+    return manifest.take(found)
+
+
+@pytest.fixture(scope="session")
+def installed(found: Machine, before: manifest.Manifest) -> Iterator[Machine]:
+    """The same host after `vagrant up docker`, off: a base for others."""
+    with Machine(found) as machine:
+        machine.boot()
+        host.provision(machine, "docker", "--yes")  # old-unsigned would be denied
+        host.sign(machine, "docker:signed:1")
+        machine.poweroff()
+        yield machine
+
+
+@pytest.fixture
+def machine(installed: Machine) -> Iterator[Machine]:
+    """That host, booted: enforcer has been through its first reboot."""
+    with Machine(installed) as machine:
+        machine.boot()
+        yield machine
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,6 +19,7 @@ SOURCE = ("enforcer", "vagrant", "pyproject.toml", "constraints.txt", "README.md
 # There is no network in there: pip finds what it needs here.
 PIP = ("env", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/wheels")
 KEY, CHAIN = "/root/acme/acme.key", "/root/acme/acme.crt"
+STARTED = "this is signed\n"
 LATE = 125  # what `docker run` exits with when the container did not start
 
 
@@ -54,9 +55,10 @@ def load(machine: Machine, engine: Engine) -> None:
     machine.sh(f"for name in signed unsigned; do {take} /root/images/$name.tar; done")
 
 
-def provision(machine: Machine, engine: Engine) -> Done:
+def provision(machine: Machine, engine: Engine, *options: str) -> Done:
     """Install enforcer, as a person with Vagrant does."""
-    return machine.run(*PIP, "sh", "/vagrant/vagrant/provision.sh", engine)
+    script = ("sh", "/vagrant/vagrant/provision.sh", engine, *options)
+    return machine.run(*PIP, *script)
 
 
 def sign(machine: Machine, target: str) -> None:
@@ -67,6 +69,11 @@ def sign(machine: Machine, target: str) -> None:
 def docker_run(machine: Machine, name: str) -> Done:
     """Start an image with Docker and wait for its end."""
     return machine.run("docker", "run", "--rm", f"{name}:1", check=False)
+
+
+def refused(done: Done, code: str) -> bool:
+    """Whether Docker was kept from starting something, and for this reason."""
+    return done.returncode == LATE and f"[{code}" in done.stderr
 
 
 def ctr_run(machine: Machine, name: str) -> Done:
@@ -91,4 +98,5 @@ def state_of(machine: Machine, container: str) -> tuple[bool, str]:
 def installed_units(machine: Machine) -> list[str]:
     """Every unit of ours that is on the machine."""
     listed = ("systemctl", "list-unit-files", "--no-legend", "--plain", "enforcer*")
-    return [line.split()[0] for line in machine.run(*listed).stdout.splitlines()]
+    found = machine.run(*listed, check=False)  # 1 when there is none
+    return [line.split()[0] for line in found.stdout.splitlines()]

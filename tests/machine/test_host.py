@@ -5,46 +5,15 @@ Two containers were there before enforcer was, both with `--restart=always`.
 """
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.engines.process import wait_until
 from tests.machine import host
-from tests.machine.machine import Done, Machine
+from tests.machine.host import STARTED, refused
+from tests.machine.machine import Machine
 
-STARTED = "this is signed\n"
-RESTARTS = "docker run -d --restart=always --stop-timeout 1"
+BROKEN = "/etc/systemd/system/enforcer.service.d/broken.conf"
+NEVER = "[Service]\nExecStart=\nExecStart=/bin/false\n"
 WATCHDOG_SECONDS = 40  # the unit's 10, and 10 more to abort
-RECOVERY_SECONDS = 120  # what the issue grants for the whole way back
-
-
-@pytest.fixture(scope="session")
-def installed(debian: object) -> Iterator[Machine]:
-    """A Docker host after `vagrant up docker`, powered off: a base for others."""
-    with Machine() as machine:
-        machine.boot()
-        host.bring(machine)
-        host.load(machine, "docker")
-        for name in ("signed", "unsigned"):
-            machine.sh(f"{RESTARTS} --name old-{name} {name}:1 sleep 9999")
-        host.provision(machine, "docker")
-        host.sign(machine, "docker:signed:1")
-        machine.poweroff()
-        yield machine
-
-
-@pytest.fixture
-def machine(installed: Machine) -> Iterator[Machine]:
-    """The Docker host, booted: enforcer has been through its first reboot."""
-    with Machine(installed) as machine:
-        machine.boot()
-        yield machine
-
-
-def refused(done: Done, code: str) -> bool:
-    """Whether Docker was kept from starting something, and for this reason."""
-    return done.returncode == host.LATE and f"[{code}]" in done.stderr
 
 
 def test_after_a_reboot_unsigned_is_refused_and_signed_runs(machine: Machine) -> None:
@@ -120,8 +89,7 @@ def test_a_daemon_that_cannot_start_keeps_no_engine_from_booting(
     machine: Machine,
 ) -> None:
     """Law 10: the engines boot, all that reads is answered, and a mend is enough."""
-    broken = "/etc/systemd/system/enforcer.service.d/broken.conf"
-    machine.write(broken, "[Service]\nExecStart=\nExecStart=/bin/false\n")
+    machine.write(BROKEN, NEVER)
 
     machine.reboot()
 
@@ -131,8 +99,33 @@ def test_a_daemon_that_cannot_start_keeps_no_engine_from_booting(
     assert done.returncode == host.LATE
     assert "[ENF-16" in done.stderr
     assert time.monotonic() - asked < 10
-    machine.sh(f"rm {broken}; systemctl daemon-reload; systemctl restart enforcer")
+    machine.sh(f"rm {BROKEN}; systemctl daemon-reload; systemctl restart enforcer")
     assert host.docker_run(machine, "signed").stdout == STARTED
+
+
+def test_with_the_plug_in_listed_docker_boots_whatever_state_enforcer_is_in(
+    found: Machine,
+) -> None:
+    """dockerd does not boot without a plug-in it lists: systemd's socket is first."""
+    with Machine(found) as machine:
+        machine.boot()
+        host.provision(machine, "docker", "--authz", "--yes")
+        host.sign(machine, "docker:signed:1")
+
+        assert machine.reboot() == "running"
+
+        made = machine.run("docker", "create", "unsigned:1", check=False)
+        assert "denied by plugin enforcer" in made.stderr
+        assert "[ENF-1001]" in made.stderr
+        assert host.docker_run(machine, "signed").stdout == STARTED
+        machine.write(BROKEN, NEVER)
+        machine.reboot()
+        assert machine.run("docker", "ps", "--all", "--quiet").stdout.count("\n") == 2
+        made = machine.run("docker", "create", "signed:1", check=False)
+        assert "denied by plugin enforcer" in made.stderr
+        machine.run("/usr/libexec/enforcer/uninstall")
+        assert host.docker_run(machine, "unsigned").stdout == "this is unsigned\n"
+        assert machine.reboot() == "running"
 
 
 def test_a_host_with_containerd_alone_keeps_the_same_promises(debian: object) -> None:

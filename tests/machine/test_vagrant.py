@@ -24,7 +24,7 @@ def test_the_vagrantfile_only_starts_the_script_for_each_engine() -> None:
     assert set(re.findall(r"provider :(\w+)", text)) == {"libvirt", "virtualbox"}
     (engines,) = re.findall(r"%w\[(.*)\]\.each do \|engine\|", text)
     script = (VAGRANT / "provision.sh").read_text()
-    assert engines.split() == re.findall(r"(?m)^(\w+)\) set -- ", script)
+    assert engines.split() == re.findall(r"(?m)^(\w+)\) packages=", script)
     if shutil.which("ruby"):
         subprocess.run(["ruby", "-c", VAGRANT / "Vagrantfile"], check=True)
 
@@ -49,4 +49,4 @@ def test_without_an_engine_of_ours_it_changes_nothing(words: tuple[str, ...]) ->
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert done.stderr == "usage: provision.sh docker|containerd\n"
+    assert done.stderr.startswith("usage: provision.sh docker|containerd ")
