@@ -4,6 +4,7 @@ vagrant/provision.sh runs once on a fresh Debian 12; every test starts with that
 Two containers were there before enforcer was, both with `--restart=always`.
 """
 
+import json
 import time
 
 from tests.engines.process import wait_until
@@ -24,7 +25,7 @@ def test_after_a_reboot_unsigned_is_refused_and_signed_runs(machine: Machine) ->
     assert signed.stdout == STARTED
     assert machine.run("systemctl", "is-active", "enforcer").stdout == "active\n"
     assert machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout == ""
-    assert "enforce" in machine.run("enforcer", "status").stdout
+    assert "mode enforce" in machine.run("enforcer", "status").stdout
     wait_until(lambda: host.state_of(machine, "old-signed")[0], "old-signed is back")
     running, why = host.state_of(machine, "old-unsigned")
     assert not running
@@ -32,6 +33,21 @@ def test_after_a_reboot_unsigned_is_refused_and_signed_runs(machine: Machine) ->
     started = machine.run("docker", "start", "old-unsigned", check=False)
     assert started.returncode == 1
     assert "[ENF-1001]" in started.stderr
+
+
+def test_doctor_finds_nothing_and_prove_finds_no_open_door(machine: Machine) -> None:
+    """What a fresh installation looks like to those who ask whether it works."""
+    doctor = machine.run("enforcer", "doctor")
+    prove = machine.run("enforcer", "prove", "--output", "json", check=False)
+
+    assert "0 failures" in doctor.stdout
+    tried = json.loads(prove.stdout)
+    assert tried["open"] == 0
+    results = {door["door"]: door["result"] for door in tried["doors"]}
+    # CRI's pods want a pause image, which nobody brought here: "not proven".
+    assert results["docker-start"] == results["containerd-task"] == "refused"
+    assert results["docker-build"] == results["containerd-k8s"] == "refused"
+    assert "hung" not in results.values()
 
 
 def test_what_a_second_provisioning_finds_is_left_alone(machine: Machine) -> None:
