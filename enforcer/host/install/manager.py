@@ -102,12 +102,13 @@ def stop(units: Sequence[str]) -> None:
     """
     for last in (*[False] * STOP_TIMES, True):
         try:
-            return command("systemctl", "stop", *units)
+            command("systemctl", "stop", *units)
         except ManagerError:
-            if all(state(unit) in ("inactive", "failed") for unit in units):
-                return None
-            if last:
-                raise
+            if any(state(unit) not in ("inactive", "failed") for unit in units):
+                if last:
+                    raise
+                continue
+        return
 
 
 def _find(program: str) -> str | None:
