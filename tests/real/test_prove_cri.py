@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.containerd import SANDBOX_IMAGE
-from tests.engines.path import REAL_RUNC
+from tests.engines.path import REAL_RUNC, Release
 from tests.engines.process import wait_until
 from tests.real.cri import NAMESPACE, Cri, Node, running_node
 from tests.real.proving import MARK, everything, listed, prove
@@ -98,6 +98,20 @@ def test_where_the_pods_own_image_is_refused_no_pod_starts(node: Node) -> None:
     assert proof.status == 0, proof
     assert proof.of("cri-pod")["result"] == "refused"
     assert "pause:1 is not signed" in proof.of("cri-pod")["what"]
+
+
+@pytest.mark.parametrize("release", ["forky", "bookworm"])
+def test_where_the_pause_image_is_not_there_no_pod_can_start(
+    engines: Path, release: Release
+) -> None:
+    """As on a containerd that comes with CRI, and has no kubelet."""
+    with containerd_stage(release, cri=True) as stage:
+        proof = prove(stage)
+
+    assert proof.status == 0, proof
+    assert proof.of("cri-pod")["result"] == "skipped"
+    assert "no pod can start here: " in proof.of("cri-pod")["what"]
+    assert proof.of("containerd-task")["result"] == "refused"
 
 
 def test_without_the_proxy_its_door_is_not_live(node: Node) -> None:

@@ -26,6 +26,7 @@ from enforcer.ttrpc import decode_fields, number
 from enforcer.ttrpc import encode_fields as _fields
 
 POLL_SECONDS = 0.1  # CRI hears of an image a little after it is there
+NO_PAUSE = "failed to get sandbox image"  # containerd's words, where it is not there
 NODE = 2  # NamespaceMode: the host's network, so that no CNI plug-in is needed
 SLICE = "system.slice"  # a parent that a runtime with systemd's control groups takes
 EXITED = 2  # ContainerState
@@ -183,7 +184,10 @@ class CriDoors:
         try:
             pod_id = self._cri.run_pod(pod, until)
         except SaidNoError as error:
-            raise SaidNoError(str(error), of_image=False) from error
+            words = str(error)
+            if NO_PAUSE in words and "enforcer:" not in words:
+                raise NotLiveError(f"no pod can start here: {words}") from error
+            raise SaidNoError(words, of_image=False) from error
         container = self._cri.create(pod_id, pod, specimen.mark, image, until)
         return self._cri.start(container, until)
 

@@ -21,6 +21,9 @@ from enforcer.settings import EngineSettings, Settings
 PLUGINS = Path("/run/docker/plugins")  # where dockerd looks for them, always
 PLUGIN = "enforcer"
 MAX_BASES = 16  # images that are asked about, to find one that may be mounted into
+# Docker 20.10 lists it on every host, and runs nothing with it on cgroup v2.
+OLD_RUNTIME = "io.containerd.runtime.v1.linux"
+UNSUPPORTED = "not supported while cgroups v2 is being used"
 MOUNT_SINCE = 28  # the first Docker that takes `type=image`
 
 
@@ -104,8 +107,13 @@ class DockerEngine:
     def _runtime(self, runtime: str) -> Callable[[Specimen, float], str]:
         def attempt(specimen: Specimen, until: float) -> str:
             self._load(specimen, until)
-            container = self._create(specimen, until, host={"Runtime": runtime})
-            return self._run(container, until)
+            try:
+                container = self._create(specimen, until, host={"Runtime": runtime})
+                return self._run(container, until)
+            except SaidNoError as error:
+                if runtime == OLD_RUNTIME and UNSUPPORTED in str(error):
+                    raise NotLiveError(f"it runs nothing here: {error}") from error
+                raise
 
         return attempt
 
