@@ -23,7 +23,7 @@ PLUGIN = "enforcer"
 MAX_BASES = 16  # images that are asked about, to find one that may be mounted into
 # Docker 20.10 lists it on every host, and runs nothing with it on cgroup v2.
 OLD_RUNTIME = "io.containerd.runtime.v1.linux"
-UNSUPPORTED = "not supported while cgroups v2 is being used"
+UNSUPPORTED = "is not supported while cgroups v2"
 MOUNT_SINCE = 28  # the first Docker that takes `type=image`
 
 
