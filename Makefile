@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .engines
 # What a fresh Debian 12 lacks; installed only as root on Debian, and said so.
-DEBS := python3-venv systemd runc skopeo umoci busybox-static libdevmapper1.02.1 kmod procps openssl strace wget
+DEBS := python3-venv systemd runc skopeo umoci busybox-static libdevmapper1.02.1 kmod procps openssl strace wget faketime
 DEBIAN_ROOT := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
 
 help: ## Show this list

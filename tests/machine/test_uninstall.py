@@ -61,6 +61,21 @@ def test_uninstall_restores_every_byte(
     ]
 
 
+def test_what_was_signed_before_an_installation_counts_after_it(
+    machine: Machine,
+) -> None:
+    """Signatures that root kept while there was no user of ours are that user's."""
+    machine.run("/usr/libexec/enforcer/uninstall")
+    host.sign(machine, "docker:unsigned:1")
+
+    machine.run("enforcer", "install", "--docker", "--enforce", "--yes")
+
+    assert host.docker_run(machine, "signed").stdout == STARTED
+    assert host.docker_run(machine, "unsigned").stdout == "this is unsigned\n"
+    assert machine.sh("find /var/lib/enforcer ! -user enforcer").stdout == ""
+    assert machine.run("enforcer", "log", "--verify").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("damage", "code"),
     [

@@ -110,7 +110,6 @@ def _clock_behind(victim: Victim) -> Iterator[Sequence[str]]:
     """The host's clock is not ours to move; what it must not be behind is."""
     state = victim.stage.host.state
     note = state / "cache" / "evidence" / "memory"
-    note.parent.mkdir(parents=True, exist_ok=True)
     floors = Floors(state / "floors.db", note)
     slot = Slot.crl(Digest.of(b"an issuer's key"), "http://crl.example/1")
     floors.remember(Memory(floors={slot: Floor(LATER)}))
@@ -118,6 +117,18 @@ def _clock_behind(victim: Victim) -> Iterator[Sequence[str]]:
         yield ()
     finally:
         floors.reset()
+
+
+@contextlib.contextmanager
+def _clock_at_1970(victim: Victim) -> Iterator[Sequence[str]]:
+    """As on a board without a battery; whoever looks is told so by the C library."""
+    yield (
+        "/usr/bin/env",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "/usr/bin/faketime",
+        "-m",
+        "1970-01-02 00:00:00",
+    )
 
 
 _garbled, _alone = _gate_conf("mode=monitoring\n"), _gate_conf("mode=monitor\n")
@@ -141,4 +152,5 @@ HOST_ROWS = (
     Sabotage("ask.sock open to all", "docker", _ask_socket_open, "ENF-2160"),
     Sabotage("disk full", "docker", _disk_full, "ENF-2161"),
     Sabotage("clock behind proven time", "docker", _clock_behind, "ENF-2170"),
+    Sabotage("clock at 1970", "docker", _clock_at_1970, "ENF-2170"),
 )
