@@ -271,5 +271,5 @@ def _require_own(path: Path, status: os.stat_result) -> None:
 def _distrusted(path: Path, why: str | None) -> JournalError:
     return JournalError(
         f"{path} cannot be believed: {why}; nothing was changed",
-        remedy="Look at it; README, 'Put it on a host, by hand', says how to undo it.",
+        remedy="Look at it; README, 'If enforcer itself is broken', says what to do.",
     )

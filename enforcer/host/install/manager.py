@@ -30,7 +30,7 @@ def require_systemd() -> None:
         raise ManagerError(
             "systemd does not run this host",
             remedy="Do by hand what `enforcer install --dry-run` on a host with "
-            'systemd prints (README, "Put it on a host, by hand").',
+            "systemd prints.",
         )
 
 

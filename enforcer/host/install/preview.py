@@ -1,10 +1,7 @@
 """What would be denied of what runs now, judged in this process, recorded nowhere."""
 
-import itertools
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from enforcer.admission import Admission
 from enforcer.assembly import (
@@ -18,11 +15,10 @@ from enforcer.assembly import (
 from enforcer.audit.clock import HostClock
 from enforcer.core.errors import EnforcerError
 from enforcer.core.record import DecisionRecord
-from enforcer.ports import AdmissionRequest, ContainerRef, PolicyInForce
+from enforcer.ports import AdmissionRequest, PolicyInForce
 from enforcer.settings import Settings
 from enforcer.sources.cache import DiskCache
 
-MAX_CONTAINERS = 1000  # of one host
 DECISION_SECONDS = 10.0
 
 
@@ -62,8 +58,8 @@ def preview(settings: Settings) -> Preview:
         glass=break_glass(settings),
     )
     found: dict[str, str] = {}
-    for container in itertools.islice(_running(settings), MAX_CONTAINERS):
-        request = AdmissionRequest(asked_by="install", container=container)
+    for container in engines(settings).running().running:
+        request = AdmissionRequest(asked_by="install", container=container.ref)
         record = judge.judge(request, until=time.monotonic() + DECISION_SECONDS)
         why = "" if record.decision.allowed else _why(record)
         found[record.reference] = found.get(record.reference) or why
@@ -77,22 +73,6 @@ def _problem(settings: Settings) -> str:
     except EnforcerError as error:
         return error.what
     return ""
-
-
-def _running(settings: Settings) -> Iterator[ContainerRef]:
-    for engine in engines(settings).containerds:
-        for bundle in sorted(engine.tasks.glob("*/*")):
-            if (bundle / "config.json").is_file() and _is_container(bundle):
-                yield ContainerRef(bundle.name, str(bundle), "/run/runc", "create")
-
-
-def _is_container(bundle: Path) -> bool:
-    """Whether its first process is there (containerd's shim writes its number)."""
-    try:
-        pid = int((bundle / "init.pid").read_text())
-    except (OSError, ValueError):
-        return False
-    return Path(f"/proc/{pid}").exists()
 
 
 def _why(record: DecisionRecord) -> str:
