@@ -31,6 +31,7 @@ from enforcer.host.install.pack import undo_program
 from enforcer.host.install.plan import (
     CONFIG,
     LIBEXEC,
+    PLUGIN,
     REAL_RUNC,
     Ground,
     Wanted,
@@ -86,7 +87,9 @@ def look(wanted: Wanted) -> Host:
     if wanted.containerd or wanted.cri:
         _require_one(containerd, find_containerd())
     _require_store(docker, containerd, wanted)
-    listed = _engines(docker, containerd)
+    listed = _engines(docker, containerd, authz=PLUGIN if wanted.authz else "")
+    if docker:
+        units = tuple(unit.for_docker(docker.root) for unit in units)
     runc = find_runc(docker, containerd)
     change = containerd_change(containerd, runc, wanted)
     if change and _docker_is_bound():
@@ -210,14 +213,13 @@ def _require_store(
 
 
 def _engines(
-    docker: Docker | None, containerd: Containerd
+    docker: Docker | None, containerd: Containerd, *, authz: str
 ) -> tuple[EngineSettings, ...]:
     root, state = (Path(str(containerd.settings[k])) for k in ("root", "state"))
     found = [EngineSettings("containerd", containerd.socket, root, state)]
     if docker:
-        found.append(
-            EngineSettings("docker", containerd.socket, docker.root, docker.exec_root)
-        )
+        place = containerd.socket, docker.root, docker.exec_root
+        found.append(EngineSettings("docker", *place, api=docker.socket, authz=authz))
     return tuple(found)
 
 
@@ -238,8 +240,9 @@ def _settings(wanted: Wanted, listed: tuple[EngineSettings, ...]) -> Settings:
             f"{'leave out' if wanted.enforce else 'add'} --enforce.",
             code=Code.INSTALL_SETTINGS,
         )
+    known = {(e.kind, e.socket, e.root, e.state) for e in settings.engines}
     for engine in listed:
-        if engine not in settings.engines:
+        if (engine.kind, engine.socket, engine.root, engine.state) not in known:
             raise InstallError(
                 f"{place} does not list the {engine.kind} at {engine.root} (socket "
                 f"{engine.socket}, state {engine.state}), so nothing of it could start",

@@ -1,6 +1,9 @@
 """What an installation does, and in which order."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from enforcer.host.install.carry import carry_out
 from enforcer.host.install.install import described
@@ -15,6 +18,7 @@ from enforcer.host.install.plan import (
     Wanted,
     plan,
 )
+from enforcer.host.install.processes import InstallError
 from enforcer.host.install.steps import (
     Accounts,
     File,
@@ -163,3 +167,37 @@ def test_what_is_shown_is_what_is_done(tmp_path: Path) -> None:
     named = f"--- {path}\n+++ {path}\n"
     assert shown.diff == f"{named}@@ -1,2 +1,2 @@\n one\n-two\n+three\n"
     assert path.read_bytes() == b"one\nthree\n"
+
+
+def test_the_plug_in_is_told_of_another_data_root() -> None:
+    """Else it asks about images of an engine that enforcer.yaml does not list."""
+    units = {unit.name: unit for unit in shipped(EVERYTHING)}
+    authz = units["enforcer-authz.service"]
+
+    moved = authz.for_docker(Path("/srv/docker-data"))
+
+    start = "ExecStart=/usr/lib/enforcer/bin/enforcer-authz"
+    assert f"{start} --root /srv/docker-data\n" in moved.content.decode()
+    assert moved.program() == authz.program()
+    assert authz.for_docker(Path("/var/lib/docker")) == authz
+    assert all(
+        unit.for_docker(Path("/srv/docker-data")) == unit
+        for name, unit in units.items()
+        if name != authz.name
+    )
+    for hostile in ("/srv/my data", "/srv/%h", "/srv/a\nExecStart=/bin/sh", "/srv/$x"):
+        with pytest.raises(InstallError, match="no plain word"):
+            authz.for_docker(Path(hostile))
+
+
+def test_the_settings_name_dockers_socket_and_the_plug_in_it_is_to_ask(
+    tmp_path: Path,
+) -> None:
+    """By the one Docker is stopped and proven, by the other a missing one is seen."""
+    containerd, docker = DEFAULT_ENGINES
+    listed = replace(docker, api=Path("/run/other.sock"), authz="enforcer")
+
+    raw = settings_text("enforce", (containerd, listed))
+    (tmp_path / "enforcer.yaml").write_bytes(raw)
+
+    assert load_settings(tmp_path).engines == (containerd, listed)
