@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from enforcer.sweep.restarts import LOOK_SECONDS
+from tests.engines.dockerd import Store
 from tests.engines.process import wait_until
 from tests.real.acme import People, sign
+from tests.real.authz import AuthzStage
 from tests.real.stage import Image, Stage
 from tests.real.sweeping import ENGINES, SLEEP, lives, status, swept_stage
 
@@ -73,3 +75,25 @@ def test_what_a_late_daemon_refused_comes_up_and_nothing_else(
     assert not lives(stage, by_hand)
     assert stage.host.log.count('"code": "ENF-2406"') == 3
     stage.docker.docker("rm", "--force", always, unless, unsigned, by_hand)
+
+
+@pytest.mark.parametrize("store", ["containerd", "graphdriver"])
+def test_behind_the_plug_in_what_is_denied_is_stopped_and_comes_back(
+    people: People, store: Store
+) -> None:
+    """dockerd asks the plug-in about the sweep's own calls, too."""
+    with swept_stage(AuthzStage(store), people.release) as stage:
+        stage.reconfigure(sweep={"onDenied": "stop", "graceSeconds": 1})
+        image = stage.image("app", cmd=SLEEP)
+        sign(stage, image, people.release)
+        name = _service(stage, image, "always")
+        wait_until(lambda: status(stage)["running"] == 1, "the sweep knows it")
+
+        stage.unsign(image)
+        wait_until(lambda: not lives(stage, name), "it is stopped", UP_SECONDS)
+        stopped = status(stage)["stopped"]
+        sign(stage, image, people.release)
+        stage.docker.docker("start", name)
+
+        assert stopped == 1
+        assert lives(stage, name)
