@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.reach import open_way
+
 NAMESPACES = {
     "PrivateMounts": 0x00020000,
     "ProtectHostname": 0x04000000,
@@ -69,6 +71,7 @@ class Sandbox:
             flags |= flag if self._is("PrivateMounts") and self._is(name) else 0
         _checked(_LIBC.unshare(flags), "unshare")
         _mount("", "/", "", MS_REC | MS_SLAVE)
+        open_way(Path.cwd())
         for folder in self._writable:
             _mount(folder, folder, "", MS_BIND | MS_REC)
         _set_attributes("/", on=READ_ONLY, flags=AT_RECURSIVE)

@@ -5,6 +5,7 @@ for a row with `opens_door`, too.
 """
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,7 +114,9 @@ def test_without_root_doctor_says_what_it_could_not_see(docker_victim: Victim) -
     """Nothing is well only because nobody was allowed to look."""
     host = docker_victim.stage.host
     homes = (host.home, docker_victim.containerd.home, host.config)
-    nobody = ("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    reach = (sys.executable, str(Path.cwd() / "tests" / "reach.py"))
+    become = ("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    nobody = (*reach, *become)
     with contextlib.ExitStack() as modes:
         for folder in homes:
             modes.enter_context(with_mode(folder, 0o755))
