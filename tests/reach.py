@@ -21,6 +21,7 @@ def open_way(here: Path) -> None:
     closed = _closed(here)
     if closed is None:
         return
+    mask = os.umask(0o022)
     old = os.open(here, os.O_PATH | os.O_DIRECTORY)
     entries = sorted(here.iterdir())[:MAX_ENTRIES]
     _mount("none", str(closed), "tmpfs", 0, "mode=0755,size=1m")
@@ -33,6 +34,7 @@ def open_way(here: Path) -> None:
         entry.mkdir() if source.is_dir() else entry.touch()
         _mount(str(source), str(entry), "", MS_BIND | MS_REC)
     os.close(old)
+    os.umask(mask)
     os.chdir(here)
 
 
