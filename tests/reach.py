@@ -16,11 +16,15 @@ MAX_ENTRIES = 1000  # of a checkout's first level
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def open_way(here: Path) -> None:
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def open_way(here: Path = CHECKOUT) -> None:
     """Make a folder reachable for everybody in this process's mount namespace."""
     closed = _closed(here)
     if closed is None:
         return
+    inside = Path.cwd().is_relative_to(here)
     mask = os.umask(0o022)
     old = os.open(here, os.O_PATH | os.O_DIRECTORY)
     entries = sorted(here.iterdir())[:MAX_ENTRIES]
@@ -35,7 +39,8 @@ def open_way(here: Path) -> None:
         _mount(str(source), str(entry), "", MS_BIND | MS_REC)
     os.close(old)
     os.umask(mask)
-    os.chdir(here)
+    if inside:
+        os.chdir(here)
 
 
 def _closed(here: Path) -> Path | None:
@@ -54,5 +59,5 @@ if __name__ == "__main__":
     if _LIBC.unshare(CLONE_NEWNS) < 0:
         raise OSError(ctypes.get_errno(), "unshare")
     _mount("", "/", "", MS_REC | MS_SLAVE)
-    open_way(Path.cwd())
+    open_way()
     os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 - there shall be no shell

@@ -71,7 +71,7 @@ class Sandbox:
             flags |= flag if self._is("PrivateMounts") and self._is(name) else 0
         _checked(_LIBC.unshare(flags), "unshare")
         _mount("", "/", "", MS_REC | MS_SLAVE)
-        open_way(Path.cwd())
+        open_way()
         for folder in self._writable:
             _mount(folder, folder, "", MS_BIND | MS_REC)
         _set_attributes("/", on=READ_ONLY, flags=AT_RECURSIVE)
