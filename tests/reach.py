@@ -17,6 +17,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+REACHING = (sys.executable, __file__)  # in front of a command
+
+
+def as_user(uid: int) -> tuple[str, ...]:
+    """Return the words that start a command of this checkout as another user."""
+    ids = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
+    return (*REACHING, "/usr/bin/setpriv", *ids)
 
 
 def open_way(here: Path = CHECKOUT) -> None:
@@ -55,9 +62,13 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
         raise OSError(ctypes.get_errno(), f"mount {target}")
 
 
-if __name__ == "__main__":
+def _main(command: list[str]) -> None:
     if _LIBC.unshare(CLONE_NEWNS) < 0:
         raise OSError(ctypes.get_errno(), "unshare")
     _mount("", "/", "", MS_REC | MS_SLAVE)
     open_way()
-    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 - there shall be no shell
+    os.execv(command[0], command)  # noqa: S606 - there shall be no shell
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

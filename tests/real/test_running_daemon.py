@@ -18,6 +18,7 @@ from enforcer import ttrpc
 from tests.engines.enforced import USER
 from tests.engines.notation import statement
 from tests.engines.process import wait_until
+from tests.reach import as_user
 from tests.real.stage import Stage, containerd_stage, said
 
 GRACE_SECONDS = 10
@@ -207,8 +208,8 @@ def test_a_second_daemon_for_the_same_sockets_does_not_start(stage: Stage) -> No
     folders = [word for n, p in named.items() for word in (f"--{n}-dir", str(p))]
 
     second = subprocess.run(
-        [sys.executable, "-m", "enforcer.daemon", *folders],
-        capture_output=True, text=True, timeout=20, check=False, user=USER,
+        [*as_user(USER), sys.executable, "-m", "enforcer.daemon", *folders],
+        capture_output=True, text=True, timeout=20, check=False,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     done = stage.run(image)

@@ -5,7 +5,6 @@ for a row with `opens_door`, too.
 """
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from enforcer.core.codes import PAGES, Code
+from tests.reach import as_user
 from tests.real.authz import AuthzStage
 from tests.real.proving import api_of
 from tests.real.sabotage import BINDIR, ROWS, SECONDS, Sabotage, Victim
@@ -114,9 +114,7 @@ def test_without_root_doctor_says_what_it_could_not_see(docker_victim: Victim) -
     """Nothing is well only because nobody was allowed to look."""
     host = docker_victim.stage.host
     homes = (host.home, docker_victim.containerd.home, host.config)
-    reach = (sys.executable, str(Path.cwd() / "tests" / "reach.py"))
-    become = ("/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    nobody = (*reach, *become)
+    nobody = as_user(65534)
     with contextlib.ExitStack() as modes:
         for folder in homes:
             modes.enter_context(with_mode(folder, 0o755))

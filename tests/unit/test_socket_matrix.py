@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from enforcer.api.v1 import enforcer_pb2
 from tests.caller import NO_ANSWER, NO_CONNECTION, OK
+from tests.reach import REACHING
 from tests.systemd import Systemd, managing
 
 pytestmark = pytest.mark.skipif(
@@ -90,7 +91,7 @@ def daemon() -> Iterator[Systemd]:
 def _call(path: Path, who: str) -> dict[str, str]:
     uid, groups = CALLERS[who]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.caller", str(uid), groups, path],
+        [*REACHING, sys.executable, "-m", "tests.caller", str(uid), groups, path],
         input="\n".join(METHODS), capture_output=True, text=True, check=True,
         timeout=120,
     )  # fmt: skip
