@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,17 @@ from enforcer.core.record import DecisionRecord
 from enforcer.core.subject import Subject
 from tests.unit.cli.host import Host
 
-NOW = datetime.now(UTC)
+SIX_AGO = "six minutes ago"  # the time of day when it runs, not when it was collected
 MANIFEST = Digest.of(b"manifest")
 SIGNED = SignatureReport(
     Digest.of(b"envelope"), "jws", "CN=release,O=acme", (), vouches_for=("release",)
 )
+
+
+@cache
+def now() -> datetime:
+    """When the first of these tests ran."""
+    return datetime.now(UTC)
 
 
 def decided(
@@ -53,7 +60,7 @@ def decided(
         subject=Subject("app", (), (), manifest=MANIFEST) if allowed else None,
         mode="enforce",
         policy=None,
-        at=NOW - timedelta(minutes=minutes),
+        at=now() - timedelta(minutes=minutes),
         duration_ms=1.5,
     )
 
@@ -89,7 +96,7 @@ def found(host: Host, *words: str) -> list[str]:
         (["--since", "10m"], [2, 3]),
         (["--until", "10m"], [1]),
         (["--since", "2h", "--until", "30m"], [1]),
-        (["--since", f"{NOW - timedelta(minutes=6):%Y-%m-%dT%H:%M:%SZ}"], [2, 3]),
+        (["--since", SIX_AGO], [2, 3]),
         (["--image", "app:2"], [2]),
         (["--image", "app"], [1, 2, 3]),
         (["--image", str(MANIFEST)], [2]),
@@ -111,7 +118,10 @@ def found(host: Host, *words: str) -> list[str]:
 def test_decisions_are_found(
     logged: Host, words: Sequence[str], expected: list[int]
 ) -> None:
-    assert found(logged, *words) == [f"app:{number}" for number in expected]
+    then = f"{now() - timedelta(minutes=6):%Y-%m-%dT%H:%M:%SZ}"
+    told = [then if word == SIX_AGO else word for word in words]
+
+    assert found(logged, *told) == [f"app:{number}" for number in expected]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +140,7 @@ def test_words_that_say_nothing_are_refused(logged: Host, words: list[str]) -> N
 def test_a_decision_is_one_line_that_says_when_who_what_and_why(logged: Host) -> None:
     first, second, _ = logged.run("log").out.splitlines()
 
-    at = NOW - timedelta(minutes=60)
+    at = now() - timedelta(minutes=60)
     assert first == (
         f"{at:%Y-%m-%dT%H:%M:%SZ}  DENY        gate       1.5  app:1  "
         "ENF-1001  unsigned  0000000000000001"
