@@ -91,7 +91,7 @@ def test_what_was_decided_is_found_and_its_record_is_whole(stage: Stage) -> None
     assert f"{_name(stage, bad)}  ENF-1001  unsigned  {line['id']}" in denied.stdout
     assert (report["whole"], report["breaks"]) == (True, [])
     assert report["daemon_head"] == report["head"]
-    assert report["lines"] == len(stage.host.decisions())
+    assert report["lines"] == len(stage.host.decisions(sweeps=True))
 
 
 def test_the_running_daemon_knows_that_the_end_was_cut_off(

@@ -1,8 +1,10 @@
 """`enforcer log` and `enforcer watch`: what was decided, asked in many ways."""
 
+import contextlib
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -254,6 +256,11 @@ def test_what_root_did_is_shown_too(host: Host) -> None:
     assert host.run("log", "--admin", "--until", "1h").out == ""
 
 
+def _interruptible() -> None:
+    """Be as a shell starts what people see: a test run may have been put aside."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def watching(host: Host, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run `watch` as a program, and wait until it looks."""
@@ -263,6 +270,7 @@ def watching(host: Host, *words: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())},
+        preexec_fn=_interruptible,
     ) as process:
         try:
             yield process
@@ -303,12 +311,18 @@ def test_only_a_terminal_gets_a_header(host: Host) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "enforcer", *host.folders(), "watch", "-n", "1"]
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd()), "NO_COLOR": "1"}
-    with subprocess.Popen(command, stdout=theirs, env=env) as process:
+    with subprocess.Popen(
+        command, stdout=theirs, env=env, preexec_fn=_interruptible
+    ) as process:
         os.close(theirs)
         read, until = b"", time.monotonic() + 10
         while b"app:1" not in read and time.monotonic() < until:
-            read += os.read(ours, 4096)
+            if select.select([ours], [], [], 1)[0]:
+                read += os.read(ours, 4096)
         process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
     os.close(ours)
     with watching(host) as piped:
         assert piped.stdout
