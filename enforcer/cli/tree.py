@@ -4,7 +4,7 @@ from enforcer.cli.output import coloured
 from enforcer.core.errors import clip
 from enforcer.core.findings import Result, SignatureReport
 from enforcer.core.host_policy import ALWAYS, HostPolicy
-from enforcer.core.record import DecisionRecord
+from enforcer.core.record import DecisionRecord, named_digests
 from enforcer.core.rfc3339 import format_rfc3339
 from enforcer.core.statement import TrustPolicy
 from enforcer.core.would_pass import would_pass
@@ -28,8 +28,8 @@ def print_tree(record: DecisionRecord, policy: Policy | None) -> None:
     print(f"  decided    {_decided(record)}")
     if record.container:
         print(f"  container  {clip(record.container)}")
-    for name, digest in _digests(record).items():
-        print(f"  {name:10} {digest}")
+    for name, digest in named_digests(record.subject).items():
+        print(f"  {name.replace('_', ' '):10} {digest}")
     for line in rule_lines(record, policy):
         print(f"  {line}")
     for report in decision.signatures:
@@ -96,16 +96,3 @@ def _decided(record: DecisionRecord) -> str:
         f"{format_rfc3339(record.at)}   asked by {clip(record.asked_by)}   "
         f"{record.duration_ms:.1f} ms   mode {clip(record.mode)}{policy}   {record.id}"
     )
-
-
-def _digests(record: DecisionRecord) -> dict[str, str]:
-    subject = record.subject
-    if subject is None:
-        return {}
-    named = {
-        "index": subject.index,
-        "manifest": subject.manifest,
-        "config": subject.config,
-        "chain id": subject.chain_id,
-    }
-    return {name: str(digest) for name, digest in named.items() if digest}

@@ -47,7 +47,7 @@ def decision_json(record: DecisionRecord) -> dict[str, Json]:
         "code": str(decision.code),
         "message": decision.message,
         "reference": record.reference,
-        "subject": _subject(record.subject),
+        "subject": named_digests(record.subject),
         "statement": decision.statement,
         "signatures": [_signature(report) for report in decision.signatures],
         "whatif": record.what_if,
@@ -68,7 +68,8 @@ def audit_json(record: DecisionRecord) -> dict[str, Json]:
     }
 
 
-def _subject(subject: Subject | None) -> dict[str, Json]:
+def named_digests(subject: Subject | None) -> dict[str, Json]:
+    """Return the digests of what would run that are known, by what each is of."""
     if subject is None:
         return {}
     named = {
