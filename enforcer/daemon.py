@@ -16,7 +16,12 @@ import structlog
 from enforcer import __version__
 from enforcer.api.ask import AskHandler
 from enforcer.api.judge import Judge
-from enforcer.api.process import option_parser, set_up_log, watchdog_seconds
+from enforcer.api.process import (
+    cannot_start,
+    option_parser,
+    set_up_log,
+    watchdog_seconds,
+)
 from enforcer.api.services import (
     AdminService,
     admin_server,
@@ -86,12 +91,8 @@ def main(argv: list[str] | None = None) -> int:
             asked = engines if arguments.in_process else resolver
             daemon = Daemon(settings, lambda: load_settings(*folders), asked(settings))
             asyncio.run(daemon.serve())
-    except EnforcerError as error:
-        log.error("cannot start", code=str(error.code), reason=str(error))
-        return 4
-    except OSError as error:
-        log.error("cannot start", reason=str(error))
-        return 3
+    except (EnforcerError, OSError) as error:
+        return cannot_start(error)
     return 0
 
 

@@ -15,11 +15,15 @@ import structlog
 from google.protobuf.message import Message
 
 from enforcer import ttrpc
-from enforcer.api.process import option_parser, set_up_log, watchdog_seconds
+from enforcer.api.process import (
+    cannot_start,
+    option_parser,
+    set_up_log,
+    watchdog_seconds,
+)
 from enforcer.api.sockets import (
     CHUNK_BYTES,
     Door,
-    Peer,
     bind_socket,
     inherited_sockets,
     notify,
@@ -28,6 +32,7 @@ from enforcer.assembly import RESOLVER_SOCKET, engines
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.files import locked, make_folder, require_trusted_folder
+from enforcer.peer import Peer
 from enforcer.ports import EngineError, LiveEngines
 from enforcer.settings import load_settings
 from enforcer.sources.resolver import live_wire, wire
@@ -65,12 +70,8 @@ def main(argv: list[str] | None = None) -> int:
             handler = ResolverHandler(methods(engines(settings)))
             door = Door(listener, handler, owner_only=True, also=asks)
             asyncio.run(_serve(door, handler))
-    except EnforcerError as error:
-        log.error("cannot start", code=str(error.code), reason=str(error))
-        return 4
-    except OSError as error:
-        log.error("cannot start", reason=str(error))
-        return 3
+    except (EnforcerError, OSError) as error:
+        return cannot_start(error)
     return 0
 
 

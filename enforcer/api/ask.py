@@ -6,8 +6,9 @@ from enforcer import ttrpc
 from enforcer.api import wire
 from enforcer.api.judge import Judge
 from enforcer.api.services import VERIFIER
-from enforcer.api.sockets import CHUNK_BYTES, FIRST_BYTE_SECONDS, Peer
+from enforcer.api.sockets import CHUNK_BYTES, FIRST_BYTE_SECONDS
 from enforcer.core.errors import EnforcerError
+from enforcer.peer import Peer
 
 UNIMPLEMENTED = 12  # google.rpc.Code
 MAX_QUESTIONS = 64  # on one connection, then it is closed: the gate asks one

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from enforcer import __version__
+from enforcer.core.errors import EnforcerError
 
 
 def option_parser(program: str, description: str | None) -> argparse.ArgumentParser:
@@ -34,3 +35,13 @@ def set_up_log() -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def cannot_start(error: EnforcerError | OSError) -> int:
+    """Log why this process ends before it serves; return its exit status."""
+    log = structlog.get_logger()
+    if isinstance(error, EnforcerError):
+        log.error("cannot start", code=str(error.code), reason=str(error))
+        return 4
+    log.error("cannot start", reason=str(error))
+    return 3

@@ -11,13 +11,12 @@ import errno
 import grp
 import os
 import socket
-import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.files import make_folder, require_trusted_folder
+from enforcer.peer import Peer, peer_of
 
 MAX_CONNECTIONS = 256  # on one socket
 MAX_PER_UID = 64  # of those, for one user that is not root
@@ -26,16 +25,7 @@ ACCEPT_AGAIN_SECONDS = 0.05  # after a failure that may last
 CHUNK_BYTES = 64 * 1024
 BACKLOG = 128
 
-_UCRED = struct.Struct("=iII")
 NOTIFY_SECONDS = 0.2  # systemd listens at once; one that does not holds up no start
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who connected, as the kernel knew it at that moment."""
-
-    pid: int
-    uid: int
 
 
 Handler = Callable[[Peer, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -224,7 +214,4 @@ def bind_socket(path: Path, *, mode: int, group: str | None = None) -> socket.so
 
 
 def _peer(writer: asyncio.StreamWriter) -> Peer:
-    connection = writer.get_extra_info("socket")
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    pid, uid, _ = _UCRED.unpack(raw)
-    return Peer(pid, uid)
+    return peer_of(writer.get_extra_info("socket"))

@@ -6,7 +6,12 @@ import signal
 import grpc.aio
 import structlog
 
-from enforcer.api.process import option_parser, set_up_log, watchdog_seconds
+from enforcer.api.process import (
+    cannot_start,
+    option_parser,
+    set_up_log,
+    watchdog_seconds,
+)
 from enforcer.api.sockets import (
     Door,
     bind_socket,
@@ -41,12 +46,8 @@ def main(argv: list[str] | None = None) -> int:
                 log.error("another enforcer-cri serves here")
                 return 3
             asyncio.run(_serve(settings, _engine(settings)))
-    except EnforcerError as error:
-        log.error("cannot start", code=str(error.code), reason=str(error))
-        return 4
-    except OSError as error:
-        log.error("cannot start", reason=str(error))
-        return 3
+    except (EnforcerError, OSError) as error:
+        return cannot_start(error)
     return 0
 
 

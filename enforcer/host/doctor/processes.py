@@ -5,19 +5,18 @@ Found by what it holds open, never by its name: a name is anybody's.
 
 import os
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.host.doctor.finding import UnseenError
+from enforcer.peer import peer_of
 
 CONNECT_SECONDS = 2.0
 SLACK_SECONDS = 1.0  # a file written just before the start is not newer
 MAX_FACT_BYTES = 2 * 1024 * 1024  # as much environment as Linux takes, and its table
 MAX_OPEN = 500_000  # open files of root's processes looked through
-_UCRED = struct.Struct("=iII")
 _PARENT, _START = 1, 19  # fields of proc(5)'s stat behind the name
 _LISTENING = "00010000"  # flags of /proc/net/unix: __SO_ACCEPTCON
 
@@ -77,9 +76,7 @@ def serving(path: Path) -> int:
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(CONNECT_SECONDS)
         client.connect(os.fspath(path))
-        raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    pid: int = _UCRED.unpack(raw)[0]
-    return pid
+        return peer_of(client).pid
 
 
 def holders(path: Path) -> set[int]:

@@ -5,7 +5,6 @@ Only where verifiers are promised: a bin_dir that is there, or that somebody con
 
 import os
 import socket
-import struct
 import subprocess
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from enforcer.host.prove.registry import serving
 from enforcer.host.prove.remains import Remains, clean_namespace, traces_of
 from enforcer.host.prove.specimen import Specimen
 from enforcer.host.prove.store import Store, ask
+from enforcer.peer import peer_of
 from enforcer.sources.engines.calls import within
 from enforcer.sources.engines.containerd import CRI_NAMESPACE
 from enforcer.sources.engines.pb import transfer_pb2
@@ -34,7 +34,6 @@ CRI_IMAGES = "io.containerd.cri.v1.images"
 LOCAL_PULL = "use_local_image_pull"  # since CRI pulls as everybody else (2.1)
 _REGISTRY = "containerd.types.transfer.OCIRegistry"
 _IMAGE_STORE = "containerd.types.transfer.ImageStore"
-_UCRED = struct.Struct("=iII")
 
 
 class PullDoors:
@@ -111,8 +110,7 @@ def _config(path: Path, until: float) -> dict[str, Any]:
             client.connect(str(path))
         except OSError as error:
             raise SaidNoError(f"{path}: {error.strerror}") from error
-        raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    pid, _, _ = _UCRED.unpack(raw)
+        pid = peer_of(client).pid
     try:
         program = Path(f"/proc/{pid}/exe")
         with Path(f"/proc/{pid}/cmdline").open("rb") as file:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from enforcer import ttrpc
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, MalformedError, clip
 from enforcer.core.subject import Claim
+from enforcer.peer import peer_of
 from enforcer.ports import (
     BuildStep,
     ContainerRef,
@@ -31,7 +31,6 @@ MAX_KEPT = 32  # connections that wait for the next question: as many as judge a
 RETRY_SECONDS = 0.02  # until a resolver that is being replaced takes a question
 CHUNK_BYTES = 256 * 1024
 
-_UCRED = struct.Struct("=iII")
 # A resolver that ends, or is full, hangs up; systemd keeps the socket for the next one.
 _AGAIN = (ConnectionResetError, BrokenPipeError, BlockingIOError)
 
@@ -173,10 +172,7 @@ class ResolverClient:
         try:
             connection.settimeout(_left(end))
             connection.connect(str(self._path))
-            raw = connection.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size
-            )
-            _, uid, _ = _UCRED.unpack(raw)
+            uid = peer_of(connection).uid
             if uid not in (0, os.geteuid()):
                 raise ResolverError(
                     f"{self._path} is not root's but uid {uid}'s, so its answer is "
