@@ -1,0 +1,35 @@
+"""`enforcer cache`: fill and keep the signature cache. Needs no daemon."""
+
+import argparse
+import importlib
+from typing import Any
+
+# word -> the module that does it, and its line in --help
+_WORDS = {
+    "import": ("take", "take signatures from a layout or archive"),
+    "list": ("listing", "every cached signature"),
+    "remove": ("remove", "forget signatures"),
+    "sync": (
+        "sync",
+        "ask lists and responders of revocation about every cached signer",
+    ),
+    "fsck": ("fsck", "hash every cached file"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
+    for word, (module, line) in _WORDS.items():
+        leaf = words.add_parser(word, help=line, description=line, allow_abbrev=False)
+        _module(module).add_arguments(leaf)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the word says."""
+    module, _ = _WORDS[arguments.word]
+    return int(_module(module).run(arguments))
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"enforcer.cli.cache.{name}")
