@@ -17,9 +17,9 @@ from enforcer.settings import (
     Settings,
     SettingsError,
     SweepSettings,
-    _document,
     load_settings,
 )
+from enforcer.settings.load import document
 
 HEAD = "apiVersion: enforcer/v1\n"
 ENGINE = "{kind: %s, socket: %s, root: /r, state: /s}"
@@ -227,7 +227,7 @@ def test_the_file_must_be_a_file(tmp_path: Path, kind: str) -> None:
 def test_hostile_bytes_are_an_error_of_ours_and_nothing_else(raw: str | bytes) -> None:
     text = raw if isinstance(raw, bytes) else raw.encode("utf-8", "surrogatepass")
     with contextlib.suppress(SettingsError):
-        _document("f", text)
+        document("f", text)
 
 
 def test_a_docker_has_an_api_and_may_be_promised_a_plugin(tmp_path: Path) -> None:

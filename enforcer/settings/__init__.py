@@ -1,0 +1,26 @@
+"""What enforcer.yaml says, as values: names and defaults, and nothing built."""
+
+from enforcer.settings.load import SettingsError, load_settings
+from enforcer.settings.values import (
+    DEFAULT_ENGINES,
+    DEFAULT_LOG_DIR,
+    DEFAULT_RUN_DIR,
+    DEFAULT_STATE_DIR,
+    LEVELS,
+    EngineSettings,
+    Settings,
+    SweepSettings,
+)
+
+__all__ = [
+    "DEFAULT_ENGINES",
+    "DEFAULT_LOG_DIR",
+    "DEFAULT_RUN_DIR",
+    "DEFAULT_STATE_DIR",
+    "LEVELS",
+    "EngineSettings",
+    "Settings",
+    "SettingsError",
+    "SweepSettings",
+    "load_settings",
+]

@@ -1,0 +1,147 @@
+"""Each member of enforcer.yaml: what it may say, and which value it becomes."""
+
+import re
+from pathlib import Path
+
+from enforcer.core.host_policy import ON_DENIED
+from enforcer.core.strictyaml import (
+    Check,
+    Node,
+    YamlReader,
+    digest,
+    list_of,
+    one_of,
+    plain,
+    shown,
+)
+from enforcer.settings.values import (
+    LEVELS,
+    MAX_DEADLINE_SECONDS,
+    EngineSettings,
+    NotationSettings,
+    PluginSettings,
+    SweepSettings,
+)
+
+API_VERSION = "enforcer/v1"
+MAX_EVERY_SECONDS = 24 * 3600
+MAX_GRACE_SECONDS = 600  # kubelet's usual is 30, Docker's 10
+
+_EVERY = re.compile(r"([1-9][0-9]{0,3})([mh])")
+
+
+def _path(reader: YamlReader, node: Node) -> Path:
+    text = plain(node, "str") or ""
+    path = Path(text)
+    if not path.is_absolute() or ".." in path.parts or not text.isprintable():
+        reader.problem(node, f"{shown(node)} is not an absolute path")
+    return path
+
+
+def _seconds(reader: YamlReader, node: Node) -> int:
+    allowed = [str(n) for n in range(1, MAX_DEADLINE_SECONDS + 1)]
+    text = plain(node, "int")
+    if text not in allowed:
+        reader.problem(node, f"expected one of {', '.join(allowed)} (seconds)")
+        return MAX_DEADLINE_SECONDS
+    return int(text)
+
+
+def _sweep(reader: YamlReader, node: Node) -> SweepSettings:
+    checks: dict[str, Check] = {
+        "every": _every,
+        "onDenied": one_of(*ON_DENIED),
+        "graceSeconds": _grace,
+    }
+    found = reader.mapping(node, checks)
+    default = SweepSettings()
+    return SweepSettings(
+        found.get("every", default.every_seconds),
+        found.get("onDenied", default.on_denied),
+        found.get("graceSeconds", default.grace_seconds),
+    )
+
+
+def _every(reader: YamlReader, node: Node) -> int:
+    match = _EVERY.fullmatch(plain(node, "str") or "")
+    seconds = int(match[1]) * (60 if match[2] == "m" else 3600) if match else 0
+    if not 60 <= seconds <= MAX_EVERY_SECONDS:
+        reader.problem(node, f"{shown(node)} is not a time from 1m to 24h")
+    return seconds
+
+
+def _grace(reader: YamlReader, node: Node) -> int:
+    text = plain(node, "int") or ""
+    seconds = int(text) if text.isdecimal() and len(text) < 5 else 0
+    if not 1 <= seconds <= MAX_GRACE_SECONDS:
+        reader.problem(node, f"expected a number from 1 to {MAX_GRACE_SECONDS}")
+    return seconds
+
+
+def _notation(reader: YamlReader, node: Node) -> NotationSettings:
+    checks: dict[str, Check] = {
+        "allowLevels": list_of(one_of(*LEVELS)),
+        "plugins": _plugins,
+        "crlCache": _path,
+    }
+    found = reader.mapping(node, checks)
+    return NotationSettings(
+        found.get("allowLevels", ()), found.get("plugins", ()), found.get("crlCache")
+    )
+
+
+def _plugins(reader: YamlReader, node: Node) -> tuple[PluginSettings, ...]:
+    checks: dict[str, Check] = {"name": _name, "path": _path, "digest": digest}
+    plugins = []
+    for item in reader.items(node):
+        found = reader.mapping(item, checks, required=tuple(checks))
+        if len(found) == len(checks):
+            plugins.append(PluginSettings(**found))
+    return tuple(plugins)
+
+
+def _name(reader: YamlReader, node: Node) -> str:
+    text = plain(node, "str")
+    if not text:
+        reader.problem(node, f"{shown(node)} is not a name")
+    return text or ""
+
+
+_DOCKERS = ("api", "authz")
+
+
+def _engines(reader: YamlReader, node: Node) -> tuple[EngineSettings, ...]:
+    kind = one_of("docker", "containerd")
+    required = ("kind", "socket", "root", "state")
+    names = dict.fromkeys((*required, "api"), _path) | {"kind": kind, "authz": _name}
+    engines: list[EngineSettings] = []
+    dockers: list[tuple[Node, Path]] = []
+    for item in reader.items(node):
+        found = reader.mapping(item, names, required=required)
+        if found.keys() & set(_DOCKERS) and found.get("kind") == "containerd":
+            reader.problem(item, f"{' and '.join(_DOCKERS)} are of a docker engine")
+        if found.keys() >= set(required):
+            engines.append(EngineSettings(**found))
+            if found["kind"] == "docker":
+                dockers.append((item, found["socket"]))
+    served = {engine.socket for engine in engines if engine.kind == "containerd"}
+    for item, socket in dockers:
+        if socket not in served:
+            reader.problem(item, f"no containerd engine here has socket {socket}")
+    return tuple(engines)
+
+
+TOP: dict[str, Check] = {
+    "apiVersion": one_of(API_VERSION),
+    "mode": one_of("enforce", "monitor"),
+    "notationConfig": _path,
+    "policyDir": _path,
+    "notation": _notation,
+    "builds": one_of("deny", "allow"),
+    "engines": _engines,
+    "deadlineSeconds": _seconds,
+    "sweep": _sweep,
+    "stateDir": _path,
+    "runDir": _path,
+    "logDir": _path,
+}
