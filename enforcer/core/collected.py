@@ -1,6 +1,7 @@
 """What an import brings: contents, signatures, and what was not taken and why."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from enforcer.core.subject import Content
 
@@ -19,6 +20,18 @@ class Refused:
 
     what: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where something was taken from, and when: for people, never for trust.
+
+    `place` is what somebody typed or a registry was called, such as
+    `oci-layout:./delivery` or `registry.acme.test/app:1`; `at` is aware, in UTC.
+    """
+
+    place: str
+    at: datetime
 
 
 Collected = Content | SignatureFile | Refused

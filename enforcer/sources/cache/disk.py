@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.core.codes import Code
-from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.collected import Collected, Origin, Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError
@@ -152,11 +152,17 @@ class DiskCache:
 
     # -- writing: one writer at a time ------------------------------------------
 
-    def add(self, items: Iterable[Collected]) -> tuple[int, list[Refused]]:
+    def add(
+        self,
+        items: Iterable[Collected],
+        *,
+        origin: Origin | None = None,
+    ) -> tuple[int, list[Refused]]:
         """Store contents and signatures; return how many signatures, and the refused.
 
-        Blobs reach the disk before the index names them, so a crash in between
-        leaves at most blobs that `check` will index.
+        All of it or, where `items` raises, nothing. Blobs reach the disk before the
+        index names them. Others who write wait meanwhile, LOCK_SECONDS at most: what
+        comes slowly is gathered before.
 
         Raises:
             CacheError: The cache cannot be written; what it held, it still holds.
