@@ -299,7 +299,7 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Create the container again from the image you mean.",
     ),
     Code.CONTENT_TAMPERED: (
-        "A manifest or configuration on disk no longer has the digest it had.",
+        "A manifest, configuration or layer on disk no longer has the digest it had.",
         "Remove the image and pull or load it again. Suspect the disk, or somebody.",
     ),
     Code.CONTENT_MISSING: (

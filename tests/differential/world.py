@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -71,6 +71,9 @@ class MemoryBlobs:
         if name not in self.files:
             raise FileMissingError(f"no {name}", remedy="-")
         return self.files[name][: max_bytes + 1]
+
+    def chunks(self, name: str, *, size: int) -> Iterator[bytes]:
+        yield self.read(name, max_bytes=size)
 
 
 @dataclass

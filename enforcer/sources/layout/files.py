@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from enforcer.core.errors import MalformedError, TooLargeError, clip
-from enforcer.files import FileMissingError, open_regular, read_file
+from enforcer.files import FileError, FileMissingError, open_regular, read_file
 
 MAX_MEMBERS = 100_000  # files in one archive
 MAX_HEADER_BYTES = 64 * 1024  # of one pax or GNU name header; names have 4 KiB
 BLOCK = 512
+CHUNK_BYTES = 1024 * 1024  # of a file that is not held in memory
 
 _OCTAL = re.compile(rb"[0-7]{0,12}")
 _DECIMAL = re.compile(rb"[0-9]{1,19}")
@@ -33,6 +34,9 @@ class LayoutFiles(Protocol):
     def read(self, name: str, *, max_bytes: int) -> bytes:
         """Return a file's bytes; FileMissingError, TooLargeError or FileError."""
 
+    def chunks(self, name: str, *, size: int) -> Iterator[bytes]:
+        """Yield the `size` bytes of a file of just that size; errors as `read`."""
+
 
 class FolderFiles:
     """A layout in a folder."""
@@ -44,6 +48,14 @@ class FolderFiles:
     def read(self, name: str, *, max_bytes: int) -> bytes:
         """Read a regular file below the folder; a link in its place is refused."""
         return read_file(self._root / name, max_bytes=max_bytes, follow=False)
+
+    def chunks(self, name: str, *, size: int) -> Iterator[bytes]:
+        """Yield the bytes of a regular file of this size, a part at a time."""
+        path = self._root / name
+        with open_regular(path, follow=False) as handle:
+            if (found := os.fstat(handle).st_size) != size:
+                raise _other_size(str(path), found, size)
+            yield from _parts(handle, 0, size, str(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,22 @@ class ArchiveFiles:
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
         """Read one member, refusing links, devices and more than `max_bytes`."""
+        member = self._member_called(name)
+        if member.size > max_bytes:
+            raise TooLargeError(
+                f"{name} in {self.name} has more than {max_bytes} bytes",
+                remedy="Nothing that large is read.",
+            )
+        return self._bytes(member.start, member.size)
+
+    def chunks(self, name: str, *, size: int) -> Iterator[bytes]:
+        """Yield the bytes of one member of this size, a part at a time."""
+        member = self._member_called(name)
+        if member.size != size:
+            raise _other_size(f"{name} in {self.name}", member.size, size)
+        yield from _parts(self._handle, member.start, size, self.name)
+
+    def _member_called(self, name: str) -> _Member:
         member = self._members.get(name)
         if member is None:
             raise FileMissingError(
@@ -82,12 +110,7 @@ class ArchiveFiles:
             )
         if not member.is_file:
             raise self._wrong(f"has a {name} that is not a plain file")
-        if member.size > max_bytes:
-            raise TooLargeError(
-                f"{name} in {self.name} has more than {max_bytes} bytes",
-                remedy="Nothing that large is read.",
-            )
-        return self._bytes(member.start, member.size)
+        return member
 
     def _walk(self) -> Iterator[_Member]:
         """Yield every member; what a header says is checked against the file's size."""
@@ -165,16 +188,7 @@ class ArchiveFiles:
         return int(digits or b"0", 8)
 
     def _bytes(self, start: int, size: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
-            try:
-                part = os.pread(self._handle, size - len(parts), start + len(parts))
-            except OSError as error:
-                raise self._wrong(f"cannot be read: {error.strerror}") from error
-            if not part:
-                raise self._wrong("is cut short")
-            parts += part
-        return bytes(parts)
+        return b"".join(_parts(self._handle, start, size, self.name))
 
     def _wrong(self, what: str) -> MalformedError:
         return MalformedError(
@@ -193,6 +207,29 @@ def open_archive(path: Path) -> Iterator[ArchiveFiles]:
     """
     with open_regular(path) as handle:
         yield ArchiveFiles(handle, str(path))
+
+
+def _parts(handle: int, start: int, size: int, name: str) -> Iterator[bytes]:
+    """Yield `size` bytes from `start` on, at most CHUNK_BYTES at once."""
+    end = start + size
+    while start < end:
+        try:
+            part = os.pread(handle, min(CHUNK_BYTES, end - start), start)
+        except OSError as error:
+            raise FileError(
+                f"{name} cannot be read: {error.strerror}", remedy="Check the disk."
+            ) from error
+        if not part:
+            raise MalformedError(f"{name} is cut short", remedy="Make it again.")
+        yield part
+        start += len(part)
+
+
+def _other_size(name: str, found: int, expected: int) -> MalformedError:
+    return MalformedError(
+        f"{name} has {found} bytes, not the {expected} it is listed with",
+        remedy="Make the layout again; suspect the disk.",
+    )
 
 
 def _text(field: bytes) -> bytes:

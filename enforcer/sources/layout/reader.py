@@ -5,10 +5,12 @@ not believed; the manifest's own bytes are read.
 """
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from enforcer.core.codes import Code
 from enforcer.core.collected import Collected, Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
@@ -66,11 +68,24 @@ class Layout:
         name = f"blobs/{digest.algorithm}/{digest.hex}"
         raw = self._files.read(name, max_bytes=max_bytes)
         if not digest.matches(raw):
-            raise MalformedError(
-                f"{name} in {self.name} holds other content than its name says",
-                remedy="Make the layout again; suspect the disk.",
-            )
+            raise _other_content(name, self.name)
         return raw
+
+    def stream(self, content: Descriptor) -> Iterator[bytes]:
+        """Yield a blob a part at a time; count on it only once it has ended.
+
+        Raises:
+            FileMissingError: The layout does not hold it.
+            MalformedError: It has another size or digest; some of it was yielded.
+        """
+        digest = content.digest
+        name = f"blobs/{digest.algorithm}/{digest.hex}"
+        hashed = hashlib.new(digest.algorithm)
+        for part in self._files.chunks(name, size=content.size):
+            hashed.update(part)
+            yield part
+        if hashed.hexdigest() != digest.hex:
+            raise _other_content(name, self.name)
 
     def find(self, *, tag: str = "", digest: Digest | None = None) -> Content:
         """Return the manifest or index with this tag or digest.
@@ -225,6 +240,14 @@ def open_layout(path: Path, *, archive: bool) -> Iterator[Layout]:
         return
     with open_archive(path) as files:
         yield Layout(files)
+
+
+def _other_content(name: str, layout: str) -> MalformedError:
+    return MalformedError(
+        f"{name} in {layout} holds other content than its name says",
+        remedy="Make the layout again; suspect the disk.",
+        code=Code.CONTENT_TAMPERED,
+    )
 
 
 def _listed(raw: bytes) -> tuple[Descriptor, ...]:

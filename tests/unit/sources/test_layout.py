@@ -3,8 +3,9 @@
 import json
 import os
 import re
+import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.core.collected import Refused, SignatureFile
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError
 from enforcer.core.image import OCI_INDEX, OCI_MANIFEST
 from enforcer.core.signature_manifest import MAX_ENVELOPE_BYTES
 from enforcer.core.strictjson import Json
 from enforcer.core.subject import Content
-from enforcer.files import FileMissingError, locked
+from enforcer.files import FileError, FileMissingError, locked
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import Layout, LayoutError, open_layout
 from enforcer.sources.layout.reader import MAX_ENTRIES
@@ -365,6 +367,9 @@ class Memory:
             raise FileMissingError(f"no {name}", remedy="")
         return self._files[name][:max_bytes]
 
+    def chunks(self, name: str, *, size: int) -> Iterator[bytes]:
+        yield self.read(name, max_bytes=size)
+
 
 NAMES = (
     "manifests", "layers", "config", "subject", "digest", "size", "mediaType",
@@ -400,3 +405,60 @@ def test_no_document_makes_collecting_fail_otherwise(index: Json, blob: Json) ->
         Layout(Memory(files | {"index.json": compact(index)}))
     except EnforcerError:
         return
+
+
+LAYER = b"layer" * 500_000  # more than one part
+
+
+def _archived(folder: Folder) -> Path:
+    archive = folder.root.with_suffix(".tar")
+    with tarfile.open(archive, "w") as tar:
+        tar.add(folder.root, arcname=".")
+    return archive
+
+
+def test_a_large_blob_comes_in_parts(folder: Folder) -> None:
+    """Firmware has gigabytes, and this process has not."""
+    folder.blob(LAYER)
+    wanted = Descriptor.of("x", LAYER)
+    with open_layout(_archived(folder), archive=True) as archived:
+        for layout in (folder.open(), archived):
+            parts = list(layout.stream(wanted))
+
+            assert b"".join(parts) == LAYER
+            assert len(parts) == 3
+
+
+@pytest.mark.parametrize("change", [b"other" * 500_000, LAYER[:-1], LAYER + b"x"])
+def test_a_large_blob_that_is_another_is_noticed(folder: Folder, change: bytes) -> None:
+    """By digest or by size; whoever drew it to the end is told."""
+    folder.blob(LAYER).write_bytes(change)
+    wanted = Descriptor.of("x", LAYER)
+    with open_layout(_archived(folder), archive=True) as archived:
+        for layout in (folder.open(), archived):
+            with pytest.raises(MalformedError, match=r"other content|bytes, not the"):
+                list(layout.stream(wanted))
+
+
+def test_a_large_blob_that_is_cut_while_it_is_read_is_noticed(folder: Folder) -> None:
+    path = folder.blob(LAYER)
+    parts = folder.open().stream(Descriptor.of("x", LAYER))
+    next(parts)
+    os.truncate(path, 10)
+
+    with pytest.raises(MalformedError, match="is cut short"):
+        list(parts)
+
+
+def test_a_large_blob_is_no_link_and_not_absent(folder: Folder, tmp_path: Path) -> None:
+    """CVE-2026-50162's kin: what is outside the layout is not in it."""
+    wanted = Descriptor.of("x", LAYER)
+    with pytest.raises(FileMissingError):
+        list(folder.open().stream(wanted))
+    (tmp_path / "outside").write_bytes(LAYER)
+    place = folder.blob(LAYER)
+    place.unlink()
+    place.symlink_to(tmp_path / "outside")
+
+    with pytest.raises(FileError, match="symbolic link"):
+        list(folder.open().stream(wanted))
