@@ -24,7 +24,7 @@ from enforcer.core.statement import StoreName, StoreType
 from enforcer.core.truststore import parse_store_file
 from enforcer.files import read_file
 from enforcer.sources.cache import DiskCache
-from enforcer.sources.layout_writer import add_to_layout
+from enforcer.sources.layout.add import add_to_layout
 
 MAX_PEM_BYTES = 1024 * 1024
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----"

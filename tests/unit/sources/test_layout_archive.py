@@ -16,8 +16,8 @@ from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError
 from enforcer.files import FileError, FileMissingError
 from enforcer.sources.layout import files as layout_files
 from enforcer.sources.layout import open_layout
+from enforcer.sources.layout.add import add_to_layout
 from enforcer.sources.layout.files import open_archive
-from enforcer.sources.layout_writer import add_to_layout
 from tests.engines.images import layout_to_tar, write_layout
 from tests.unit.sources.signed import image, signature
 
