@@ -15,6 +15,19 @@ class SignatureFile:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceFile:
+    """Revocation evidence that travelled with an image, nothing of it believed.
+
+    The bytes of its manifest (`core.revocation_artifact`) and of each piece, in the
+    manifest's order. A signature cache does not keep it: who imports hands it to the
+    evidence store, which keeps what counts for a chain that this host trusts.
+    """
+
+    manifest: bytes
+    pieces: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Something a source offered that was not taken."""
 
@@ -34,4 +47,4 @@ class Origin:
     at: datetime
 
 
-Collected = Content | SignatureFile | Refused
+Collected = Content | SignatureFile | EvidenceFile | Refused

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.collected import Collected, EvidenceFile, Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import TooLargeError
@@ -41,6 +41,8 @@ class CarriedSignatures:
         self._contents: dict[Digest, Content] = {}
         self._signatures: dict[Descriptor, list[StoredSignature]] = {}
         for item in items:
+            if isinstance(item, EvidenceFile):
+                continue  # only what this host keeps itself counts
             if isinstance(item, Refused):
                 self.refused.append(item)
             elif isinstance(item, SignatureFile):

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.core.codes import Code
-from enforcer.core.collected import Collected, Origin, Refused, SignatureFile
+from enforcer.core.collected import (
+    Collected,
+    EvidenceFile,
+    Origin,
+    Refused,
+    SignatureFile,
+)
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError
@@ -170,6 +176,8 @@ class DiskCache:
         count, refused = 0, []
         with self._writing(), self._index.changing() as index:
             for item in _drawn(items):
+                if isinstance(item, EvidenceFile):
+                    continue  # the evidence store's
                 if isinstance(item, Refused):
                     refused.append(item)
                     continue
