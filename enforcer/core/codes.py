@@ -170,6 +170,21 @@ class Code(StrEnum):
     PROVE_NO_ENGINE = "ENF-2204"
     PROVE_LEFT = "ENF-2205"
 
+    ARCHIVE_NOT_TAR = "ENF-2801"
+    ARCHIVE_DAMAGED = "ENF-2802"
+    ARCHIVE_CUT = "ENF-2803"
+    ARCHIVE_TRAILING = "ENF-2804"
+    ARCHIVE_NAME = "ENF-2805"
+    ARCHIVE_NOT_FILES = "ENF-2806"
+    ARCHIVE_DUPLICATE = "ENF-2807"
+    ARCHIVE_HEADERS = "ENF-2808"
+    ARCHIVE_TOO_LARGE = "ENF-2809"
+    ARCHIVE_DIGEST = "ENF-2810"
+    EXPORT_INCOMPLETE = "ENF-2811"
+    EXPORT_EXISTS = "ENF-2812"
+    EXPORT_FAILED = "ENF-2813"
+    EXPORT_NOTHING = "ENF-2814"
+
 
 # code -> (what it means, what to do). One line each: `explain` wraps them.
 PAGES: dict[Code, tuple[str, str]] = {
@@ -880,5 +895,74 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.PROVE_LEFT: (
         "What `enforcer prove` made for a door could not be removed again.",
         "Run `enforcer prove` again: it removes what bears its mark.",
+    ),
+    Code.ARCHIVE_NOT_TAR: (
+        "What was given as an archive is no plain tar: compressed, empty, or something "
+        "else. enforcer decompresses nothing. Nothing of it was taken.",
+        "Unpack it first: `gunzip`, `zstd -d`, `xz -d`.",
+    ),
+    Code.ARCHIVE_DAMAGED: (
+        "A header of the archive does not add up, or has a number that is none or "
+        "lies. Nothing of it was taken.",
+        "Copy or save it again; if it stays so, suspect whoever made it.",
+    ),
+    Code.ARCHIVE_CUT: (
+        "The archive ends before its end: a copy that broke off, or a size that lies. "
+        "Nothing of it was taken.",
+        "Copy or save it again, whole.",
+    ),
+    Code.ARCHIVE_TRAILING: (
+        "Something follows the end of the archive, where other programs may find what "
+        "enforcer did not look at. Nothing of it was taken.",
+        "Save it again with `docker save`, oras, skopeo or `enforcer cache export`.",
+    ),
+    Code.ARCHIVE_NAME: (
+        "A file in the archive has a name that leads out of it (absolute, `..`), is "
+        "overlong or no UTF-8. Nothing of it was taken.",
+        "Suspect whoever made it; no tool for images writes such names.",
+    ),
+    Code.ARCHIVE_NOT_FILES: (
+        "The archive has something that is neither a plain file nor a folder: a link, "
+        "device, pipe or sparse file. Nothing of it was taken.",
+        "Make it with `tar --hard-dereference` from plain files, or save it again.",
+    ),
+    Code.ARCHIVE_DUPLICATE: (
+        "The archive has two files of one name, or of names that some disk takes for "
+        "one. Programs differ on which counts. Nothing of it was taken.",
+        "Make it anew instead of appending to it.",
+    ),
+    Code.ARCHIVE_HEADERS: (
+        "Headers of the archive contradict each other about a name or a size, or set "
+        "defaults for all files. Programs differ on which counts. Nothing of it was "
+        "taken.",
+        "Save it again with `docker save`, oras, skopeo or `enforcer cache export`.",
+    ),
+    Code.ARCHIVE_TOO_LARGE: (
+        "The archive has more files, or more bytes besides layers, than enforcer "
+        "reads. Nothing of it was taken.",
+        "Export or import fewer images at a time.",
+    ),
+    Code.ARCHIVE_DIGEST: (
+        "A blob of the archive is not the content its name says. Nothing of the "
+        "archive was taken: what is damaged in one place may be so in others.",
+        "Copy or save it again; suspect the disk, or somebody.",
+    ),
+    Code.EXPORT_INCOMPLETE: (
+        "Something that belongs to the export is missing or damaged where it was to "
+        "come from. Nothing was written.",
+        "Pull, load or import it again; `enforcer cache fsck` checks the cache.",
+    ),
+    Code.EXPORT_EXISTS: (
+        "Where the export was to go is something already. Nothing was written.",
+        "Name another place, or use `--force`.",
+    ),
+    Code.EXPORT_FAILED: (
+        "The export could not be written, for want of room or rights. What was there "
+        "before still is, and nothing half-written was left.",
+        "Make room, or name another place.",
+    ),
+    Code.EXPORT_NOTHING: (
+        "The signature cache of this host knows nothing about what was to be exported.",
+        "`enforcer cache list` shows what it has; sign or import first.",
     ),
 }

@@ -1,13 +1,17 @@
 """OCI image layouts, as a folder or a plain tar archive, read without trusting them."""
 
-from enforcer.sources.layout.files import ArchiveFiles, FolderFiles
+from enforcer.sources.layout.archive import ArchiveFiles, open_archive
+from enforcer.sources.layout.files import FolderFiles
 from enforcer.sources.layout.reader import Entry, Layout, LayoutError, open_layout
+from enforcer.sources.layout.tar_header import ArchiveError
 
 __all__ = [
+    "ArchiveError",
     "ArchiveFiles",
     "Entry",
     "FolderFiles",
     "Layout",
     "LayoutError",
+    "open_archive",
     "open_layout",
 ]

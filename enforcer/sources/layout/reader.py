@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from enforcer.core.codes import Code
-from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.collected import Collected, EvidenceFile, Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError, clip
@@ -24,6 +23,10 @@ from enforcer.core.image import (
     parse_descriptor,
     parse_manifest_or_index,
 )
+from enforcer.core.revocation_artifact import (
+    EvidenceManifest,
+    parse_evidence_manifest,
+)
 from enforcer.core.signature_manifest import (
     MAX_ENVELOPE_BYTES,
     SignatureManifest,
@@ -32,7 +35,9 @@ from enforcer.core.signature_manifest import (
 from enforcer.core.strictjson import Json, parse_json, require_object
 from enforcer.core.subject import Content
 from enforcer.files import FileError, FileMissingError
-from enforcer.sources.layout.files import FolderFiles, LayoutFiles, open_archive
+from enforcer.sources.layout.archive import open_archive
+from enforcer.sources.layout.files import FolderFiles, LayoutFiles
+from enforcer.sources.layout.tar import Tell
 
 MAX_INDEX_BYTES = 32 * 1024 * 1024  # ten thousand signatures listed take 5 MiB
 MAX_ENTRIES = 20_000  # manifests read from one layout
@@ -68,24 +73,23 @@ class Layout:
         name = f"blobs/{digest.algorithm}/{digest.hex}"
         raw = self._files.read(name, max_bytes=max_bytes)
         if not digest.matches(raw):
-            raise _other_content(name, self.name)
+            raise self._other_content(name)
         return raw
 
-    def stream(self, content: Descriptor) -> Iterator[bytes]:
-        """Yield a blob a part at a time; count on it only once it has ended.
+    def stream(self, descriptor: Descriptor) -> Iterator[bytes]:
+        """Yield a blob in pieces; only after the last is it known to be the right one.
 
         Raises:
-            FileMissingError: The layout does not hold it.
-            MalformedError: It has another size or digest; some of it was yielded.
+            EnforcerError: It is missing or unreadable, or is not what was described.
         """
-        digest = content.digest
+        digest = descriptor.digest
         name = f"blobs/{digest.algorithm}/{digest.hex}"
         hashed = hashlib.new(digest.algorithm)
-        for part in self._files.chunks(name, size=content.size):
-            hashed.update(part)
-            yield part
+        for piece in self._files.chunks(name, size=descriptor.size):
+            hashed.update(piece)
+            yield piece
         if hashed.hexdigest() != digest.hex:
-            raise _other_content(name, self.name)
+            raise self._other_content(name)
 
     def find(self, *, tag: str = "", digest: Digest | None = None) -> Content:
         """Return the manifest or index with this tag or digest.
@@ -152,20 +156,27 @@ class Layout:
         self, descriptor: Descriptor, wanted: set[Digest] | None
     ) -> Iterator[Collected]:
         raw = self._manifest(descriptor)
-        signature = parse_signature_manifest(raw)
-        if signature is not None:
-            if wanted is None or signature.subject.digest in wanted:
-                yield SignatureFile(raw, self._envelope(signature))
-        elif wanted is None or descriptor.digest in wanted:
-            yield self._content(descriptor)
+        found = parse_signature_manifest(raw) or parse_evidence_manifest(raw)
+        if found is None:
+            if wanted is None or descriptor.digest in wanted:
+                yield self._content(descriptor)
+        elif wanted is None or found.subject.digest in wanted:
+            yield self._about(raw, found)
 
-    def _envelope(self, signature: SignatureManifest) -> bytes:
-        named = signature.envelope
+    def _about(
+        self, raw: bytes, found: SignatureManifest | EvidenceManifest
+    ) -> SignatureFile | EvidenceFile:
+        """Return what is about a subject, with the bytes its manifest names."""
+        if isinstance(found, SignatureManifest):
+            return SignatureFile(raw, self._named(found.envelope))
+        return EvidenceFile(raw, tuple(self._named(d) for d, _, _ in found.pieces))
+
+    def _named(self, named: Descriptor) -> bytes:
         raw = self.blob(named.digest, max_bytes=min(named.size, MAX_ENVELOPE_BYTES))
         if len(raw) != named.size:
             raise MalformedError(
-                f"envelope {named.digest.short} has {len(raw)} bytes, not {named.size}",
-                remedy="Sign again.",
+                f"{named.digest.short} has {len(raw)} bytes, not {named.size}",
+                remedy="Sign or export again.",
             )
         return raw
 
@@ -205,6 +216,12 @@ class Layout:
             )
         return self.blob(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
 
+    def _other_content(self, name: str) -> MalformedError:
+        return MalformedError(
+            f"{name} in {self.name} holds other content than its name says",
+            remedy="Make the layout again; suspect the disk.",
+        )
+
     def _entries(self) -> tuple[Entry, ...]:
         what = f"index.json of {self.name}"
         try:
@@ -228,26 +245,24 @@ class Layout:
 
 
 @contextlib.contextmanager
-def open_layout(path: Path, *, archive: bool) -> Iterator[Layout]:
+def open_layout(
+    path: Path, *, archive: bool, whole: bool = False, tell: Tell | None = None
+) -> Iterator[Layout]:
     """Open a layout folder, or a plain tar archive of one.
+
+    With `whole` every byte of an archive is hashed before anything is lent; `tell`
+    hears of each that went by.
 
     Raises:
         FileError: It is none, or cannot be read.
+        ArchiveError: The archive is refused as a whole.
         MalformedError: Its index.json is malformed.
     """
     if not archive:
         yield Layout(FolderFiles(path))
         return
-    with open_archive(path) as files:
+    with open_archive(path, whole=whole, tell=tell) as files:
         yield Layout(files)
-
-
-def _other_content(name: str, layout: str) -> MalformedError:
-    return MalformedError(
-        f"{name} in {layout} holds other content than its name says",
-        remedy="Make the layout again; suspect the disk.",
-        code=Code.CONTENT_TAMPERED,
-    )
 
 
 def _listed(raw: bytes) -> tuple[Descriptor, ...]:
