@@ -7,7 +7,6 @@ signed needs no detour, and a detour is how a URL that was checked becomes anoth
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
@@ -16,34 +15,10 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from enforcer import __version__, net
-from enforcer.core.codes import Code
-from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.errors import clip
+from enforcer.core.fetching import FetchError, Request
 
 CHUNK_BYTES = 64 * 1024
-
-
-class FetchError(EnforcerError):
-    """A URL gave nothing that can be used; the text says which and why."""
-
-    default_code = Code.REVOCATION_UNKNOWN
-
-    def __init__(self, url: str, because: str) -> None:
-        super().__init__(
-            f"{clip(url)} {because}", remedy="Check that it can be reached from here."
-        )
-        self.because = because
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to ask, and how long and how much to listen. `body` makes it a POST."""
-
-    url: str
-    accept: str
-    max_bytes: int
-    seconds: float
-    body: bytes | None = None
-    content_type: str = ""
 
 
 class HttpFetcher:

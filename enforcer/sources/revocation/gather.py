@@ -15,13 +15,14 @@ from typing import Protocol
 from urllib.parse import quote
 
 from enforcer.core.evidence import NO_EVIDENCE, Evidence, Item, Slot
+from enforcer.core.fetching import FetchError, Request
 from enforcer.core.revocation_chain import AuthenticatedChain
 from enforcer.core.revocation_crl import MAX_CRL_BYTES
 from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES
 from enforcer.core.revocation_places import Place, places
 from enforcer.core.revocation_rules import NOTATION_RULES
 from enforcer.core.revocation_signed import EvidenceError
-from enforcer.sources.revocation.fetch import FetchError, HttpFetcher, Request
+from enforcer.sources.revocation.fetch import HttpFetcher
 
 MAX_REQUESTS = 64  # in one run; three certificates with three URLs each make 9
 MAX_GET = 255  # RFC 6960 A.1: a longer question is posted

@@ -10,6 +10,7 @@ import pytest
 
 from enforcer.core.certificate import ChainError
 from enforcer.core.evidence import Evidence
+from enforcer.core.fetching import FetchError, Request
 from enforcer.core.findings import Result
 from enforcer.core.revocation import judge_chain_revocation
 from enforcer.core.revocation_chain import AuthenticatedChain, authenticated_chains
@@ -18,7 +19,7 @@ from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES
 from enforcer.core.truststore import TrustStore, TrustStores
 from enforcer.core.verify import StoredSignature
 from enforcer.core.x509chain import parse_chain
-from enforcer.sources.revocation.fetch import FetchError, HttpFetcher, Request
+from enforcer.sources.revocation.fetch import HttpFetcher
 from enforcer.sources.revocation.gather import Gathered, Limits, gather
 from tests.pki import IMAGE, NOW, Party, ders, make_envelope, payload_for
 from tests.revoker import (
