@@ -81,28 +81,31 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # a path may hold what cannot be encoded
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    groups = os.getgroups()
     with contextlib.suppress(OSError):  # only root may, and needs none: `as_owner`
         os.setgroups([])
     arguments = _parser().parse_args(argv)
+    arguments.groups = groups
     verb = importlib.import_module(f"enforcer.cli.{arguments.verb}")
     try:
         status = int(verb.run(arguments))
         sys.stdout.flush()
     except EnforcerError as error:
-        return _complain(str(error), status_of(error.code))
+        return complain(str(error), status_of(error.code))
     except UsageError as error:
-        return _complain(str(error), USAGE)
+        return complain(str(error), USAGE)
     except BrokenPipeError:  # `| head` has seen enough; the exit status is pipe's
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        return _complain(f"{error.strerror}: {error.filename}", UNREACHABLE)
+        return complain(f"{error.strerror}: {error.filename}", UNREACHABLE)
     return status
 
 
-def _complain(text: str, status: int) -> int:
+def complain(text: str, status: int) -> int:
+    """Print an error and return the exit status it was given."""
     print(f"enforcer: {clip(text, limit=8000)}", file=sys.stderr)
     return status
 

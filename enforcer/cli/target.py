@@ -1,8 +1,10 @@
 """One artifact on this host, as `verify` and `sign` see it."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.subject import Claim, Content, ImageName
 from enforcer.sources.layout import Layout
 
@@ -13,6 +15,7 @@ class Target:
 
     `contents` starts with the manifest or index that a signature would be about, and
     goes on with what that lists. An engine's image has a `claim`, others a `layout`.
+    `stream` reads any blob it names, a part at a time, checked once it has ended.
     """
 
     shown: str
@@ -21,3 +24,4 @@ class Target:
     claim: Claim | None = None
     layout: Layout | None = None
     folder: Path | None = None
+    stream: Callable[[Descriptor], Iterator[bytes]] | None = None

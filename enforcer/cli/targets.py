@@ -29,6 +29,12 @@ def open_target(text: str, settings: Settings) -> Iterator[Target]:
         EnforcerError: It is not there, or cannot be read.
     """
     transport, _, rest = text.partition(":")
+    if transport == "file":
+        raise UsageError(
+            "a file carries no signature: what can be signed is a manifest that names "
+            "it. Put it into a layout (`oras push --oci-layout DIR:TAG FILE`), have "
+            "that signed, and verify oci-layout:DIR:TAG"
+        )
     if not rest or transport not in TRANSPORTS:
         raise UsageError(f'"{clip(text)}" is no target; expected {FORMS}')
     if transport in ("docker", "containerd"):
@@ -75,4 +81,6 @@ def _layout(layout: Layout, tag: str, digest: Digest | None, path: Path) -> Targ
             names = (ImageName(clip(recorded), reference.repository(local=False)),)
     shown = f"{layout.name}:{clip(tag)}" if tag else f"{layout.name}@{found.short}"
     contents = (content, *layout.children(content))
-    return Target(shown, contents, names, layout=layout, folder=path)
+    return Target(
+        shown, contents, names, layout=layout, folder=path, stream=layout.stream
+    )

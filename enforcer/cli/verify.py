@@ -1,32 +1,58 @@
 """`enforcer verify TARGET`: judge one artifact, with or without the daemon."""
 
 import argparse
+import contextlib
 import re
+import sys
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
+from enforcer.cli.content import (
+    Read,
+    artifact_of,
+    content_json,
+    content_lines,
+    read_content,
+)
+from enforcer.cli.exec import NOT_RUN, PLACE, ExecError, become, part_of
 from enforcer.cli.judging import WhatIf, judge
-from enforcer.cli.main import status_of
+from enforcer.cli.main import UsageError, complain, status_of
 from enforcer.cli.output import coloured, is_json, print_json, settings_of
+from enforcer.cli.target import Target
 from enforcer.cli.targets import FORMS, open_target
 from enforcer.cli.tree import print_signature
-from enforcer.core.errors import MalformedError, clip
+from enforcer.core.decide import Decision
+from enforcer.core.errors import EnforcerError, MalformedError, clip
 from enforcer.core.record import DecisionRecord, decision_json
 from enforcer.core.rfc3339 import parse_rfc3339
-from enforcer.settings import LEVELS
-from enforcer.weigher import MAX_SIGNATURES
+from enforcer.core.strictjson import Json
+from enforcer.settings import LEVELS, Settings
+from enforcer.weigher import MAX_SIGNATURES, denial
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
-    parser.add_argument("target", help=FORMS)
+    parser.set_defaults(wrong_usage=parser.error)
+    parser.add_argument("target", nargs="?", help=FORMS)
     parser.add_argument("--scope", metavar="REF", help="judge under this name")
     parser.add_argument(
         "--with-cache",
         action="store_true",
         help="count the host's cached signatures for a layout or archive, too",
     )
+    use = parser.add_argument_group(
+        "use what was verified",
+        "CMD is run with the artifact's layer as {}: a sealed copy, /proc/self/fd/N, "
+        "of exactly the signed bytes. It takes all words that follow (TARGET may be "
+        "the last). Exit: CMD's own; 125 where it was not run, 126 or 127 where it "
+        "cannot be or is not there.",
+    )
+    use.add_argument(
+        "--layer", metavar="NAME", default="", help="title, media type or digest"
+    )
+    use.add_argument("--exec", nargs=argparse.REMAINDER, metavar="CMD")
     what_if = parser.add_argument_group("what if (releases nothing)")
     policies = what_if.add_mutually_exclusive_group()
     policies.add_argument("--notation-config", type=Path, metavar="DIR")
@@ -52,7 +78,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Judge, print, and return the exit status."""
+    """Judge, print or hand over, and return the exit status."""
+    if arguments.exec is None:
+        return _tell(arguments)
+    try:
+        _hand_over(arguments)
+    except ExecError as error:
+        return complain(str(error), error.status)
+    except (EnforcerError, UsageError) as error:
+        return complain(str(error), NOT_RUN)
+    except OSError as error:
+        return complain(f"{error.strerror}: {error.filename}", NOT_RUN)
+
+
+def _tell(arguments: argparse.Namespace) -> int:
+    if arguments.target is None:
+        arguments.wrong_usage("the following arguments are required: target")
+    settings = _settings(arguments)
+    with open_target(arguments.target, settings) as target:
+        record, read = _judge(target, settings, arguments)
+    if is_json(arguments):
+        more: dict[str, Json] = {"artifact": content_json(read)} if read else {}
+        print_json(decision_json(record) | more)
+    else:
+        _print(record.decision, read)
+    return status_of(record.decision.code)
+
+
+def _judge(
+    target: Target, settings: Settings, arguments: argparse.Namespace
+) -> tuple[DecisionRecord, Read | None]:
+    """Judge the manifest; if it is good, so must be an artifact's content."""
+    record, _ = judge(target, settings, _what_if(arguments))
+    artifact = artifact_of(target)
+    if artifact is None or not record.decision.allowed:
+        return record, Read(artifact) if artifact else None
+    try:
+        return record, read_content(artifact, target)
+    except EnforcerError as error:
+        denied = denial(error.code, f"{target.shown}: {error.what}. {error.remedy}")
+        return replace(record, decision=denied), Read(artifact)
+
+
+def _hand_over(arguments: argparse.Namespace) -> NoReturn:
+    """Judge by this host's own policy, and become CMD if it allows."""
+    command = arguments.exec
+    if arguments.target is None and command:
+        arguments.target = command.pop()
+    if not any(PLACE in word for word in command):
+        raise UsageError(f"--exec takes CMD, with {PLACE} where the bytes go")
+    what_if = _what_if(arguments)
+    adds_only = replace(what_if, scope="", with_cache=False, user_metadata={})
+    if is_json(arguments) or adds_only != WhatIf():
+        raise UsageError(
+            "--exec goes by this host's policy, plug-ins, evidence and time, and "
+            "prints nothing of its own: leave out the other options"
+        )
+    settings = _settings(arguments)
+    with open_target(arguments.target, settings) as target:
+        part = part_of(target, arguments.layer)
+        record, _ = judge(target, settings, what_if)
+        if not record.decision.allowed:
+            with contextlib.redirect_stdout(sys.stderr):  # CMD's is not ours
+                _print(record.decision, None)
+            raise SystemExit(NOT_RUN)
+        become(command, part, target, arguments.groups)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
     settings = settings_of(arguments)
     if arguments.notation_config:
         settings = replace(
@@ -63,13 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.policy:
         settings = replace(settings, notation_config=None, policy_dir=arguments.policy)
-    with open_target(arguments.target, settings) as target:
-        record, _ = judge(target, settings, _what_if(arguments))
-    if is_json(arguments):
-        print_json(decision_json(record))
-    else:
-        _print(record)
-    return status_of(record.decision.code)
+    return settings
 
 
 def _what_if(arguments: argparse.Namespace) -> WhatIf:
@@ -85,13 +172,14 @@ def _what_if(arguments: argparse.Namespace) -> WhatIf:
     )
 
 
-def _print(record: DecisionRecord) -> None:
-    decision = record.decision
+def _print(decision: Decision, read: Read | None) -> None:
     said = ("ALLOWED", "green") if decision.allowed else ("DENIED", "red")
     word = coloured(*said)
     print(f"{word}  {decision.message} [{decision.code}]")
     if decision.statement:
         print(f"  statement  {decision.statement}")
+    for line in content_lines(read) if read else ():
+        print(line)
     for report in decision.signatures:
         print_signature(report)
 

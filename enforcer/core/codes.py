@@ -184,6 +184,9 @@ class Code(StrEnum):
     EXPORT_EXISTS = "ENF-2812"
     EXPORT_FAILED = "ENF-2813"
     EXPORT_NOTHING = "ENF-2814"
+    EXEC_NO_ROOM = "ENF-2901"
+    EXEC_COMMAND = "ENF-2902"
+    EXEC_LAYER = "ENF-2903"
 
 
 # code -> (what it means, what to do). One line each: `explain` wraps them.
@@ -964,5 +967,17 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.EXPORT_NOTHING: (
         "The signature cache of this host knows nothing about what was to be exported.",
         "`enforcer cache list` shows what it has; sign or import first.",
+    Code.EXEC_NO_ROOM: (
+        "The verified bytes are handed to the program of `verify --exec` as a copy "
+        "that nobody can change, and there is no room for one. Nothing was run.",
+        "Free memory or disk, or name another folder by TMPDIR.",
+    Code.EXEC_COMMAND: (
+        "The artifact is verified, but the program of `verify --exec` cannot be run.",
+        "Name a program by its path, or one in PATH.",
+    Code.EXEC_LAYER: (
+        "It is not clear which bytes `verify --exec` is to hand over: the artifact has "
+        "none, or several layers.",
+        "Name one by --layer and its title, media type or digest; of an index, one of "
+        "its manifests by @DIGEST.",
     ),
 }
