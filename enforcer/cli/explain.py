@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def asks_nobody(_: argparse.Namespace) -> bool:
+    """Whether this needs no internet: it asks this host alone."""
+    return True
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Explain whichever it is."""
     what: str = arguments.what

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from enforcer import __version__
@@ -76,8 +77,11 @@ def status_of(code: Code) -> int:
     return _STATUS.get(code, REFUSED)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one verb and return its exit status; errors go to standard error."""
+def main(argv: list[str] | None = None, *, alone: bool = False) -> int:
+    """Run one verb and return its exit status; errors go to standard error.
+
+    `alone`: this process is there for nothing else, and ends with it.
+    """
     for stream in (sys.stdout, sys.stderr):  # a path may hold what cannot be encoded
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -86,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         os.setgroups([])
     arguments = _parser().parse_args(argv)
     arguments.groups = groups
-    verb = importlib.import_module(f"enforcer.cli.{arguments.verb}")
+    verb = _module(arguments, alone=alone)
     try:
         status = int(verb.run(arguments))
         sys.stdout.flush()
@@ -102,6 +106,16 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return complain(f"{error.strerror}: {error.filename}", UNREACHABLE)
     return status
+
+
+def _module(arguments: argparse.Namespace, *, alone: bool) -> ModuleType:
+    """Load a verb's module; `alone`, give up the internet if it says it needs none."""
+    verb = importlib.import_module(f"enforcer.cli.{arguments.verb}")
+    if alone and hasattr(verb, "asks_nobody") and verb.asks_nobody(arguments):
+        from enforcer.no_internet import give_up_internet  # most verbs load no socket
+
+        give_up_internet()
+    return verb
 
 
 def complain(text: str, status: int) -> int:

@@ -67,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def asks_nobody(arguments: argparse.Namespace) -> bool:
+    """Whether this needs no internet: all but a time stamp."""
+    return not arguments.tsa
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Sign, store, and say what was signed."""
     if arguments.write_layout and not arguments.target.startswith("oci-layout:"):

@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes: nothing of its own."""
 
 
+def asks_nobody(_: argparse.Namespace) -> bool:
+    """Whether this needs no internet: it asks the daemon alone."""
+    return True
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Ask the daemon; 3 without one, 4 when it has no usable policy."""
     found = _members(fetch_status(settings_of(arguments).run_dir))

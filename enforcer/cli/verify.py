@@ -77,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def asks_nobody(arguments: argparse.Namespace) -> bool:
+    """Whether this needs no internet: what an engine holds, judged from the cache."""
+    local = arguments.target.startswith(("docker:", "containerd:"))
+    return local and not (arguments.online or arguments.plugins)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Judge, print or hand over, and return the exit status."""
     if arguments.exec is None:

@@ -967,13 +967,16 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.EXPORT_NOTHING: (
         "The signature cache of this host knows nothing about what was to be exported.",
         "`enforcer cache list` shows what it has; sign or import first.",
+    ),
     Code.EXEC_NO_ROOM: (
         "The verified bytes are handed to the program of `verify --exec` as a copy "
         "that nobody can change, and there is no room for one. Nothing was run.",
         "Free memory or disk, or name another folder by TMPDIR.",
+    ),
     Code.EXEC_COMMAND: (
         "The artifact is verified, but the program of `verify --exec` cannot be run.",
         "Name a program by its path, or one in PATH.",
+    ),
     Code.EXEC_LAYER: (
         "It is not clear which bytes `verify --exec` is to hand over: the artifact has "
         "none, or several layers.",
