@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -95,6 +96,7 @@ class Containerd:
     makes one that lets everything pass); with None there is no runc at all. The
     folder is read at every start of a container, so a test may change it.
     `build` is a folder with another build's programs, to run instead of Debian's.
+    `before` is a program that starts it for us.
 
     ctr keeps runc's state in /run/containerd/runc/NAMESPACE, which all containerds
     of a machine share: name containers with `container_id`.
@@ -109,6 +111,7 @@ class Containerd:
         nri: bool = False,
         extra_config: str = "",
         build: Path | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         # Unix socket paths are limited to 108 bytes: pytest's folders are too long.
         self.home = Path(tempfile.mkdtemp(prefix="enf-", dir="/tmp"))
@@ -126,7 +129,9 @@ class Containerd:
         text = _configuration(self, cri=cri, nri=nri) + extra_config
         self.config.write_text(text)
         command = [str(self.programs / "containerd"), "--config", str(self.config)]
-        self._daemon = Daemon(command, self.environment, self.home / "containerd.log")
+        self._daemon = Daemon(
+            [*before, *command], self.environment, self.home / "containerd.log"
+        )
 
     @property
     def log(self) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -41,6 +41,7 @@ class Dockerd:
     Docker 28 does not boot without any `runc` in PATH (BuildKit looks for it).
     `gate` is as for `Containerd`, and serves both daemons. Docker 20.10 has no
     containerd store. A swarm makes a bridge: let it have its network `alone`.
+    `before` is a program that starts both daemons for us.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class Dockerd:
         live_restore: bool = False,
         settings: Mapping[str, object] | None = None,
         alone: bool = False,
+        before: Sequence[str] = (),
     ) -> None:
         if (release, store) == ("bookworm", "containerd"):
             raise ValueError("Docker 20.10 has no containerd store")
-        self.containerd = Containerd(gate, release=release)
+        self.containerd = Containerd(gate, release=release, before=before)
         self.release: Release = release
         self.home = self.containerd.home
         self.data_root = self.home / "data"
@@ -71,7 +73,7 @@ class Dockerd:
             python = ["/usr/bin/python3", "-I", "-c", _ALONE]
             command = ["/usr/bin/unshare", "--net", *python, *command]
         self._daemon = Daemon(
-            command, self.containerd.environment, self.home / "dockerd.log"
+            [*before, *command], self.containerd.environment, self.home / "dockerd.log"
         )
 
     @property

@@ -35,10 +35,11 @@ class EnforcedHost:
     Make engines with `gate=host.gate`, then `configure` and `start`. One signer,
     `acme`, is trusted in `ca:acme` for every name; `stranger` is not trusted. With
     `write_policy` the host has a host policy instead, and nobody is trusted until
-    `trust` says so.
+    `trust` says so. `before` is a program that starts both daemons for us.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, before: Sequence[str] = ()) -> None:
+        self._before = before
         self.home = Path(tempfile.mkdtemp(prefix="enf-", dir="/tmp"))
         self.config = self.home / "etc"
         self.state = self.home / "var"
@@ -172,19 +173,20 @@ class EnforcedHost:
     def start(self, *, before: Sequence[str] = ()) -> Self:
         """Start both processes and wait until they serve.
 
-        `before` is a program that starts the daemon for us.
+        `before` is a program that starts the daemon alone for us.
         """
         self._give_folders()
         if not self._resolver.is_running:
             self.start_resolver()
         modes = {"ask.sock": 0o600, "enforcer.sock": 0o660, "admin.sock": 0o600}
         sockets = {self.run / name: (modes[name], 0) for name in modes}
-        self._daemon.serve(sockets, before=before)
+        self._daemon.serve(sockets, before=before or self._before)
         return self
 
     def start_resolver(self) -> None:
         """Start what reads the engines; enforcerd alone may ask it."""
-        self._resolver.serve({self.run / "resolver.sock": (0o600, USER)})
+        sockets = {self.run / "resolver.sock": (0o600, USER)}
+        self._resolver.serve(sockets, before=self._before)
 
     def stop(self) -> None:
         """Stop both as a service manager would."""

@@ -16,7 +16,7 @@ from tests.engines.images import describe
 from tests.engines.notation import Notation, Signer
 from tests.real.stage import Done, Image, Stage, containerd_stage, docker_stage, said
 
-ENGINES: dict[str, Callable[[], Stage]] = {
+ENGINES: dict[str, Callable[..., Stage]] = {
     "containerd": containerd_stage,
     "docker": partial(docker_stage, "containerd"),
     "graph-docker": partial(docker_stage, "graphdriver"),
@@ -32,7 +32,7 @@ MEMBERS = ("acme-release", "acme-qa", "acme-dev")
 Policy = dict[str, object]
 
 
-def _policy(always: object, statements: Mapping[str, tuple[object, object]]) -> Policy:
+def policy(always: object, statements: Mapping[str, tuple[object, object]]) -> Policy:
     """Write a policy: statements are `name: (scopes, requirement)`."""
     members = {
         name: signer("acme", f"x509.subject: C=US, ST=WA, O={name}") for name in MEMBERS
@@ -57,11 +57,11 @@ def signer(store: str, identity: str) -> object:
 
 
 _DEVELOPER = {"anyOf": ["acme-dev", "acme-release"]}
-DEVELOPMENT = _policy(
+DEVELOPMENT = policy(
     _DEVELOPER, {"development": ([f"{REGISTRY}/*", *BARE], _DEVELOPER)}
 )
-STAGING = _policy("acme-release", {"staging": ([f"{REGISTRY}/*"], "acme-release")})
-PRODUCTION = _policy(
+STAGING = policy("acme-release", {"staging": ([f"{REGISTRY}/*"], "acme-release")})
+PRODUCTION = policy(
     {"anyOf": ["acme-release", "wabbit"]},
     {
         "production": ([f"{PROD}/*"], {"allOf": ["acme-release", "acme-qa"]}),
@@ -75,8 +75,9 @@ PRODUCTION = _policy(
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Everybody who signs; `stranger` is trusted nowhere."""
+    """Everybody who signs, and their notation; `stranger` is trusted nowhere."""
 
+    notation: Notation
     release: Signer
     qa: Signer
     dev: Signer
@@ -86,15 +87,18 @@ class People:
 
 def people(home: Path) -> People:
     """Make everybody's keys."""
-    add = Notation(home).add_signer
-    return People(*(add(name) for name in (*MEMBERS, "wabbit", "stranger")))
+    notation = Notation(home)
+    names = (*MEMBERS, "wabbit", "stranger")
+    return People(notation, *(notation.add_signer(name) for name in names))
 
 
 @contextmanager
-def acme_stage(engine: str, who: People, policy: Policy) -> Iterator[Stage]:
-    """Run a host with a host policy and an engine."""
-    stage = ENGINES[engine]()
-    stage.host.write_policy(policy)
+def acme_stage(
+    engine: str, who: People, rules: Policy, *, before: Sequence[str] = ()
+) -> Iterator[Stage]:
+    """Run a host with a host policy and an engine; `before` starts its daemons."""
+    stage = ENGINES[engine](before=before)
+    stage.host.write_policy(rules)
     stage.host.trust("acme", who.release, who.qa, who.dev)
     stage.host.trust("wabbit-networks", who.wabbit)
     with stage:

@@ -65,13 +65,14 @@ class Stage:
         build: Path | None = None,
         by_name: bool = False,
         alone: bool = False,
+        before: Sequence[str] = (),
     ) -> None:
-        self.host = EnforcedHost()
+        self.host = EnforcedHost(before=before)
         gate = self.host.gate
         self.engine: Containerd | Dockerd
         if issubclass(kind, Dockerd):
             self.engine = Dockerd(
-                gate, release=release, store=store, alone=alone,
+                gate, release=release, store=store, alone=alone, before=before,
                 settings={"experimental": True} if alone else None,
             )  # fmt: skip
         elif by_name:
@@ -84,6 +85,7 @@ class Stage:
                 nri=nri,
                 extra_config=extra_config,
                 build=build,
+                before=before,
             )
         self._images = Path(tempfile.mkdtemp(prefix="img-", dir=self.host.home))
 
@@ -245,6 +247,7 @@ def containerd_stage(
     extra_config: str = "",
     build: Path | None = None,
     by_name: bool = False,
+    before: Sequence[str] = (),
 ) -> Stage:
     """Make a stage with containerd alone, serving Kubernetes with `cri`.
 
@@ -261,17 +264,22 @@ def containerd_stage(
         extra_config=extra_config,
         build=build,
         by_name=by_name,
+        before=before,
     )
 
 
 def docker_stage(
-    store: Store, release: Release = "forky", *, alone: bool = False
+    store: Store,
+    release: Release = "forky",
+    *,
+    alone: bool = False,
+    before: Sequence[str] = (),
 ) -> Stage:
     """Make a stage with Docker, and images in one or the other of its stores.
 
     `alone` is for swarms and checkpoints: its own network, experiments on.
     """
-    return Stage(Dockerd, release=release, store=store, alone=alone)
+    return Stage(Dockerd, release=release, store=store, alone=alone, before=before)
 
 
 def said(done: Done) -> str:

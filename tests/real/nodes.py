@@ -1,0 +1,220 @@
+"""Nodes of the scenarios: hosts at whose prompt somebody types.
+
+A node has a folder to work in and a PATH with the engine's own client, `enforcer`,
+`notation` and `oras`, each set up for this node alone, so that a test types what a
+person would. Each typed line is printed as a row of the scenario table (`pytest -s`):
+scenario, engine, node, command, result.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.engines.images import (
+    describe,
+    dockerfile_context,
+    layout_to_tar,
+    write_layout,
+)
+from tests.engines.network import Network
+from tests.engines.path import program
+from tests.engines.process import run
+from tests.engines.watched import Watch
+from tests.real.acme import People, Policy, acme_stage
+from tests.real.stage import Done, Stage, said
+
+SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
+SOAK = bool(os.environ.get("ENFORCER_SOAK"))
+# Where an image is built and where it starts: each engine once, else all with all.
+BUILDERS = ("docker", "graph-docker", "old-docker")
+TARGETS = ("containerd", "docker", "graph-docker", "old-docker")
+PAIRS = (
+    [(builder, target) for builder in BUILDERS for target in TARGETS]
+    if SOAK
+    else [("docker", "containerd"), ("graph-docker", "old-docker")]
+)
+_CODE = re.compile(r"\[(ENF-\d{4})\]")
+
+
+class Node:
+    """A host with an engine, and its prompt.
+
+    `keys/` in its folder has everybody's keys; typed `notation` is ACME's.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        who: People,
+        *,
+        engine: str,
+        network: Network | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self.stage = stage
+        self.engine = engine
+        self.folder = stage.host.home / "work"
+        self._bin = stage.host.home / "bin"
+        self._network = network
+        self._before = watch.before_command if watch else ()
+        for folder in (self.folder, self._bin):
+            folder.mkdir()
+        (self.folder / "keys").symlink_to(who.release.key.parent)
+        self._write_programs(who)
+        self.scenario = self.name = ""
+
+    def called(self, name: str, scenario: str) -> "Node":
+        """Say what to call it in the table, from now on; return it."""
+        self.name, self.scenario = name, scenario
+        return self
+
+    def types(self, command: str, *, check: bool = True) -> Done:
+        """Type a command at its prompt; unless `check` is off, it has to work."""
+        inside = self._network.inside() if self._network else contextlib.nullcontext()
+        with inside:
+            done = run(
+                [*self._before, "/bin/sh", "-c", command],
+                env={"PATH": f"{self._bin}:{SYSTEM}", "NO_COLOR": "1"},
+                cwd=self.folder,
+                check=check,
+            )
+        row = (self.scenario, self.engine, self.name, command, _result(done))
+        print(" | ".join(row))
+        return done
+
+    def fails(self, command: str, *words: str) -> Done:
+        """Type a command that has to fail, and to show all these words."""
+        done = self.types(command, check=False)
+        assert done.returncode != 0, said(done)
+        for word in words:
+            assert word in said(done)
+        return done
+
+    def obeys(self, policy: Policy) -> None:
+        """Give it another policy, and wait until that is in force."""
+        with self.stage.host.policy_changes():
+            self.stage.host.write_policy(policy)
+
+    # -- what every engine can, each in its own words ----------------------------------
+
+    @property
+    def is_docker(self) -> bool:
+        """Whether somebody here types `docker`, else `ctr`."""
+        return self.stage.is_docker
+
+    def builds(self, name: str, text: str) -> None:
+        """Build an image that prints `text`, under this name, which moves."""
+        folder = self.stage.name("app")
+        if self.is_docker:
+            dockerfile_context(self.folder / folder, text)
+            self.types(f"docker build -q -t {name} {folder}")
+        else:  # a containerd alone builds nothing: it is given what others built
+            self.layout(name, text, folder)
+            self.loads(folder)
+
+    def layout(self, name: str, text: str, folder: str) -> str:
+        """Have an image as an OCI layout in a new folder; return its digest."""
+        shutil.rmtree(self.folder / folder, ignore_errors=True)
+        return write_layout(self.folder / folder, text=text, tag=name)
+
+    def loads(self, layout: str) -> None:
+        """Give the engine the image of a layout, as an archive."""
+        layout_to_tar(self.folder / layout, self.folder / f"{layout}.tar")
+        words = "docker load -q -i" if self.is_docker else "ctr images import"
+        self.types(f"{words} {layout}.tar")
+
+    def digest_of(self, layout: str) -> str:
+        """Return the digest of the one image in a layout."""
+        return describe(self.folder / layout).top
+
+    def target(self, name: str) -> str:
+        """What our command line calls an image of this engine."""
+        return f"docker:{name}" if self.is_docker else f"containerd:{name}"
+
+    def pulls(self, name: str) -> None:
+        """Pull an image."""
+        if self.is_docker:
+            self.types(f"docker pull -q {name}")
+        else:
+            self.types(f"ctr images pull --plain-http {name}")
+
+    def starts(self, name: str, text: str) -> None:
+        """Start an image: it has to run, and be the one that prints `text`."""
+        done = self.types(self._start(name), check=False)
+        assert (done.returncode, done.stdout) == (0, f"{text}\n"), said(done)
+
+    def refuses(self, name: str, *words: str) -> Done:
+        """Start an image that must not run; the client has to show all these words."""
+        done = self.fails(self._start(name), *words)
+        assert done.stdout == ""
+        return done
+
+    def _start(self, name: str) -> str:
+        if self.is_docker:
+            return f"docker run --rm {name}"
+        container = self.stage.container(self.stage.name("run"))
+        return f"ctr run --rm {name} {container}"
+
+    # -- its programs ------------------------------------------------------------------
+
+    def _write_programs(self, who: People) -> None:
+        home = {"HOME": str(self.folder), "PATH": SYSTEM}
+        ours = [sys.executable, "-m", "enforcer", *self.stage.host.folders]
+        self._write("enforcer", home | {"PYTHONPATH": str(Path.cwd())}, ours)
+        self._write("notation", who.notation.environment, [program("notation")])
+        self._write("oras", home, [program("oras")])
+        engine = self.stage.engine
+        if self.is_docker:
+            docker = self.stage.docker
+            client = program("docker", docker.release)
+            self._write("docker", docker.client_environment, [client])
+        else:
+            ctr = program("ctr", engine.release)
+            self._write("ctr", home, [ctr, "--address", engine.socket])
+
+    def _write(
+        self, name: str, environment: Mapping[str, str], words: Sequence[str | Path]
+    ) -> None:
+        lines = [
+            "#!/bin/sh",
+            *(
+                f"export {key}={shlex.quote(value)}"
+                for key, value in environment.items()
+            ),
+            f'exec {shlex.join(map(str, words))} "$@"',
+        ]
+        path = self._bin / name
+        path.write_text("\n".join(lines) + "\n")
+        path.chmod(0o755)
+
+
+@contextmanager
+def node(
+    engine: str,
+    who: People,
+    policy: Policy,
+    *,
+    network: Network | None = None,
+    watch: Watch | None = None,
+) -> Iterator[Node]:
+    """Run a node; with a `network`, in that alone, and with a `watch` under strace."""
+    before = watch.before if watch else ()
+    with ExitStack() as stack:
+        with network.inside() if network else contextlib.nullcontext():
+            stage = stack.enter_context(acme_stage(engine, who, policy, before=before))
+        yield Node(stage, who, engine=engine, network=network, watch=watch)
+
+
+def _result(done: Done) -> str:
+    """What the table says of a command: its code if it has one, else its last line."""
+    code = _CODE.search(done.stderr)
+    if done.returncode:
+        return f"exit {done.returncode}" + (f" {code[1]}" if code else "")
+    lines = done.stdout.strip().splitlines()
+    return lines[-1].strip()[:72] if lines else "done"
