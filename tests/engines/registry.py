@@ -17,7 +17,10 @@ def running_registry(home: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         host, port = probe.getsockname()
     address = f"{host}:{port}"
-    storage = {"filesystem": {"rootdirectory": str(home / "data")}}
+    storage = {
+        "filesystem": {"rootdirectory": str(home / "data")},
+        "delete": {"enabled": True},
+    }
     settings = {"version": "0.1", "storage": storage, "http": {"addr": address}}
     (home / "config.yml").write_text(json.dumps(settings))
     command = (str(program("docker-registry")), "serve", str(home / "config.yml"))

@@ -5,7 +5,8 @@ first test asks for it. A test that stops the daemon or changes its settings use
 fixtures of its own module.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from tests.engines.fixtures import (
     old_docker,
     open_gate,
 )
-from tests.real.acme import People
+from tests.engines.registry import running_registry
+from tests.real.acme import DEVELOPMENT, People
 from tests.real.acme import people as make_people
+from tests.real.nodes import Node, node
 from tests.real.stage import Stage, containerd_stage, docker_stage
 
 __all__ = [
@@ -81,3 +84,36 @@ def gated_lone_docker(engines: Path) -> Iterator[Stage]:
     with docker_stage("containerd", alone=True) as stage:
         stage.docker.docker("swarm", "init", "--advertise-addr=127.0.0.1")
         yield stage
+
+
+@pytest.fixture(scope="session")
+def acme_registry(
+    engines: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Run ACME's registry; the address is all of its name."""
+    with running_registry(tmp_path_factory.mktemp("acme-registry")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def wabbit_registry(
+    engines: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Run the vendor's registry."""
+    with running_registry(tmp_path_factory.mktemp("wabbit-registry")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def node_with(people: People) -> Iterator[Callable[[str, str], Node]]:
+    """Lend the node of a role that has some engine; scenarios share them."""
+    with ExitStack() as stack:
+        nodes: dict[tuple[str, str], Node] = {}
+
+        def lend(role: str, engine: str) -> Node:
+            if (role, engine) not in nodes:
+                there = stack.enter_context(node(engine, people, DEVELOPMENT))
+                nodes[role, engine] = there
+            return nodes[role, engine]
+
+        yield lend

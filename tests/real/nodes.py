@@ -39,6 +39,7 @@ PAIRS = (
     if SOAK
     else [("docker", "containerd"), ("graph-docker", "old-docker")]
 )
+_PUSHED = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 _CODE = re.compile(r"\[(ENF-\d{4})\]")
 
 
@@ -68,6 +69,7 @@ class Node:
         (self.folder / "keys").symlink_to(who.release.key.parent)
         self._write_programs(who)
         self.scenario = self.name = ""
+        self._policy: Policy = {}
 
     def called(self, name: str, scenario: str) -> "Node":
         """Say what to call it in the table, from now on; return it."""
@@ -97,9 +99,12 @@ class Node:
         return done
 
     def obeys(self, policy: Policy) -> None:
-        """Give it another policy, and wait until that is in force."""
+        """Give it a policy, and wait until that is in force."""
+        if policy == self._policy:
+            return
         with self.stage.host.policy_changes():
             self.stage.host.write_policy(policy)
+        self._policy = policy
 
     # -- what every engine can, each in its own words ----------------------------------
 
@@ -137,12 +142,35 @@ class Node:
         """What our command line calls an image of this engine."""
         return f"docker:{name}" if self.is_docker else f"containerd:{name}"
 
+    def pushes(self, name: str) -> str:
+        """Push an image; return its digest in the registry."""
+        done = self.types(f"docker push {name}")
+        found = _PUSHED.search(done.stdout)
+        assert found, done.stdout
+        return found[1]
+
+    def signs(self, image: str, by: str) -> None:
+        """Sign what is in a registry, there."""
+        self.types(f"notation sign --insecure-registry --key {by} {image}")
+
+    def brings(self, image: str) -> None:
+        """Bring the signatures about something from its registry to this host."""
+        layout = self.stage.name("brought")
+        words = "oras copy --recursive --from-plain-http --to-oci-layout --no-tty"
+        self.types(f"{words} {image} {layout}:1")
+        self.types(f"enforcer cache import oci-layout:{layout}")
+
     def pulls(self, name: str) -> None:
         """Pull an image."""
         if self.is_docker:
             self.types(f"docker pull -q {name}")
         else:
             self.types(f"ctr images pull --plain-http {name}")
+
+    def renames(self, name: str, other: str) -> None:
+        """Give an image one more name."""
+        words = "docker tag" if self.is_docker else "ctr images tag --force"
+        self.types(f"{words} {name} {other}")
 
     def starts(self, name: str, text: str) -> None:
         """Start an image: it has to run, and be the one that prints `text`."""
@@ -192,6 +220,11 @@ class Node:
         path = self._bin / name
         path.write_text("\n".join(lines) + "\n")
         path.chmod(0o755)
+
+
+def by_digest(name: str, digest: str) -> str:
+    """Name an image by its digest, where `name` has a tag."""
+    return f"{name.rpartition(':')[0]}@{digest}"
 
 
 @contextmanager
