@@ -79,8 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def asks_nobody(arguments: argparse.Namespace) -> bool:
     """Whether this needs no internet: what an engine holds, judged from the cache."""
-    local = arguments.target.startswith(("docker:", "containerd:"))
-    return local and not (arguments.online or arguments.plugins)
+    local = str(arguments.target).startswith(("docker:", "containerd:"))
+    return local and not (arguments.online or arguments.plugins or arguments.exec)
 
 
 def run(arguments: argparse.Namespace) -> int:
