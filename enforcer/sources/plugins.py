@@ -8,8 +8,6 @@ its executable, gets nothing of our environment, and is gone when it has answere
 import contextlib
 import os
 import secrets
-import select
-import selectors
 import signal
 import subprocess
 import time
@@ -30,6 +28,7 @@ from enforcer.core.plugin import (
     verify_request,
 )
 from enforcer.files import read_file
+from enforcer.pipes import talk
 
 MAX_EXECUTABLE_BYTES = 256 * 1024 * 1024  # notation's own limit for a plug-in archive
 CALL_SECONDS = 1.0  # two calls must fit the decision's three seconds
@@ -138,7 +137,14 @@ def _run(path: Path, command: str, question: bytes) -> bytes:
     end = time.monotonic() + CALL_SECONDS
     with process:
         try:
-            answer, complaint = _talk(process, question, end)
+            # one byte more than is taken, so that the parser notices the excess
+            answer, complaint = talk(
+                process,
+                question,
+                until=end,
+                max_bytes=MAX_ANSWER_BYTES + 1,
+                max_error_bytes=MAX_ERROR_BYTES,
+            )
             status = process.wait(max(end - time.monotonic(), 0))
         except (TimeoutError, subprocess.TimeoutExpired):
             raise _failed(path, f"no answer within {CALL_SECONDS:g} s") from None
@@ -148,66 +154,6 @@ def _run(path: Path, command: str, question: bytes) -> bytes:
         said = clip(complaint.decode("utf-8", "replace").strip())
         raise _failed(path, f"{command} ended with status {status}: {said}")
     return answer
-
-
-def _talk(
-    process: subprocess.Popen[bytes], question: bytes, end: float
-) -> tuple[bytes, bytes]:
-    """Write the question while reading both outputs; TimeoutError after `end`."""
-    speech = _Speech(question)
-    # one byte more than is taken, so that the parser notices the excess
-    answer, complaint = _Hearing(MAX_ANSWER_BYTES + 1), _Hearing(MAX_ERROR_BYTES)
-    with selectors.DefaultSelector() as ready:
-        for pipe, side in (
-            (process.stdin, speech),
-            (process.stdout, answer),
-            (process.stderr, complaint),
-        ):
-            if pipe:
-                writes = side is speech
-                event = selectors.EVENT_WRITE if writes else selectors.EVENT_READ
-                ready.register(pipe, event, (side, pipe))
-        while ready.get_map():  # bounded by the deadline
-            events = ready.select(max(end - time.monotonic(), 0))
-            if not events:
-                raise TimeoutError
-            for key, _ in events:
-                side, pipe = key.data
-                if side.go_on(key.fd):
-                    continue
-                ready.unregister(pipe)
-                pipe.close()
-    return bytes(answer.heard), bytes(complaint.heard)
-
-
-class _Speech:
-    """What is still to be written to a pipe."""
-
-    def __init__(self, text: bytes) -> None:
-        self._unsent = text
-
-    def go_on(self, pipe: int) -> bool:
-        """Write what fits at once; False when all is said, or nobody listens."""
-        try:
-            sent = os.write(pipe, self._unsent[: select.PIPE_BUF])
-        except BrokenPipeError:
-            return False
-        self._unsent = self._unsent[sent:]
-        return bool(self._unsent)
-
-
-class _Hearing:
-    """What was read from a pipe, up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.heard = bytearray()
-
-    def go_on(self, pipe: int) -> bool:
-        """Read what is there; False at the end or the limit."""
-        chunk = os.read(pipe, self._limit - len(self.heard))
-        self.heard += chunk
-        return bool(chunk) and len(self.heard) < self._limit
 
 
 def _end(process: subprocess.Popen[bytes], mark: bytes) -> None:
