@@ -1,7 +1,7 @@
 """Settings into the objects that judge, for the daemon and for the command line."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,10 @@ from enforcer.admission import Admission
 from enforcer.audit.clock import HostClock
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
+from enforcer.core.reference import Reference
+from enforcer.core.registry_access import Access
 from enforcer.ports import AuditLog, Engines, LiveEngines, PolicyInForce, SweepLog
-from enforcer.settings import Settings
+from enforcer.settings import RegistrySettings, Settings
 from enforcer.sources.break_glass import BreakGlassFolder
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.plugins import PluginRunner, TrustedPlugin
@@ -225,3 +227,35 @@ def laxities(settings: Settings) -> tuple[str, ...]:
     if settings.notation_config and unread.exists():
         found.append(f"{unread} is not read: notationConfig names another policy")
     return tuple(found)
+
+
+def access_for(settings: Settings, reference: Reference) -> tuple[Access, str]:
+    """Return how to reach a reference's registry, and the repository's name there.
+
+    Reads its CA and login as whoever calls: the process that connects need not.
+
+    Raises:
+        RegistryError: One of them cannot be used.
+    """
+    # With TLS: loaded where somebody asks a registry, not by every daemon.
+    from enforcer.sources.registry.access import plain_access
+    from enforcer.sources.registry.credentials import load_credential
+
+    host, _, repository = reference.repository(local=False).partition("/")
+    listed = {registry.host: registry for registry in settings.registries}
+    host = host.lower()
+    mirror, _, prefix = listed.get(host, RegistrySettings(host)).mirror.partition("/")
+    if mirror:
+        host, repository = mirror, f"{prefix}/{repository}".lstrip("/")
+    chosen = listed.get(host, RegistrySettings(host))
+    access = plain_access(
+        host, http=chosen.http, ca=chosen.ca, token_hosts=chosen.token_hosts
+    )
+    credential = load_credential(
+        host,
+        repository,
+        environment=os.environ,
+        auth_file=chosen.auth_file,
+        helper=chosen.credential_helper,
+    )
+    return replace(access, credential=credential), repository

@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from enforcer.core.errors import clip
 
@@ -82,32 +81,31 @@ def connect(host: str, port: int, until: float, refused: Rule) -> socket.socket:
     raise problem
 
 
-@contextmanager
-def cut_at(sock: socket.socket, until: float) -> Iterator[None]:
-    """Cut the connection when the time is over; who reads then sees its end.
+class Cut:
+    """Cuts a connection when the time is over; who reads then sees its end.
 
     A server that sends a byte now and then never lets a read time out.
-
-    Raises:
-        TimeoutError: On leaving, it is over, so what was read may be cut short.
     """
-    timer = threading.Timer(max(0.0, until - time.monotonic()), _cut, [sock])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-        if time.monotonic() >= until:
-            raise TimeoutError
-    finally:
-        timer.cancel()
 
+    def __init__(self, sock: socket.socket, until: float) -> None:
+        """Cut `sock` at `until`, a time.monotonic(), unless cancelled before."""
+        self._sock = sock
+        self._until = until
+        self._timer = threading.Timer(max(0.0, until - time.monotonic()), self._cut)
+        self._timer.daemon = True
+        self._timer.start()
 
-def _cut(sock: socket.socket) -> None:
-    try:
-        # Not an SSLSocket's own, which first takes TLS off a connection in use.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        return  # it is closed already
+    def cancel(self) -> bool:
+        """Say whether the time is over, so that what was read may be cut short."""
+        self._timer.cancel()
+        return time.monotonic() >= self._until
+
+    def _cut(self) -> None:
+        try:
+            # Not an SSLSocket's own, which first takes TLS off a connection in use.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        except OSError:
+            return  # it is closed already
 
 
 def _embedded(address: Address) -> Iterator[Address]:

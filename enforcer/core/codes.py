@@ -169,6 +169,13 @@ class Code(StrEnum):
     PROVE_HUNG = "ENF-2203"
     PROVE_NO_ENGINE = "ENF-2204"
     PROVE_LEFT = "ENF-2205"
+    REGISTRY_MISSING = "ENF-2601"
+    REGISTRY_UNREACHABLE = "ENF-2602"
+    REGISTRY_UNAUTHORISED = "ENF-2603"
+    REGISTRY_RATE_LIMITED = "ENF-2604"
+    REGISTRY_WRONG = "ENF-2605"
+    REGISTRY_TOKEN_HOST = "ENF-2606"  # noqa: S105 - a code
+    REGISTRY_LOGIN = "ENF-2607"
 
     ARCHIVE_NOT_TAR = "ENF-2801"
     ARCHIVE_DAMAGED = "ENF-2802"
@@ -982,5 +989,45 @@ PAGES: dict[Code, tuple[str, str]] = {
         "none, or several layers.",
         "Name one by --layer and its title, media type or digest; of an index, one of "
         "its manifests by @DIGEST.",
+    ),
+    Code.REGISTRY_MISSING: (
+        "The registry has no such repository, tag, manifest or blob.",
+        "Check the name, tag and digest; push it first.",
+    ),
+    Code.REGISTRY_UNREACHABLE: (
+        "The registry could not be asked, or did not answer to the end: no name, no "
+        "connection, a certificate nobody here trusts, an error of its own (5xx), or "
+        "no time left.",
+        "Check the network and the registry, then try again. A registry with a CA of "
+        "its own needs `ca`, one without TLS `http: true`, under `registries` in "
+        "enforcer.yaml.",
+    ),
+    Code.REGISTRY_UNAUTHORISED: (
+        "The registry wants a login, or one that may do more. Some answer so for a "
+        "repository that does not exist.",
+        "`docker login`, or name an authFile under `registries` in enforcer.yaml.",
+    ),
+    Code.REGISTRY_RATE_LIMITED: (
+        "The registry was asked too often, and says when it may be asked again. It is "
+        "not asked until then.",
+        "Try again after the time in the message, or log in: known users may ask more "
+        "often.",
+    ),
+    Code.REGISTRY_WRONG: (
+        "The registry gave other content than was asked for, or what it may not give: "
+        "wrong digest, size or media type, a malformed document, a redirect to "
+        "nowhere. Nothing of it was used.",
+        "Ask who runs the registry; suspect what is between it and this host.",
+    ),
+    Code.REGISTRY_TOKEN_HOST: (
+        "The registry sends to another host for a token, which would get to see the "
+        "login. No such host was asked.",
+        "If that is meant, name the host in tokenHosts of the registry in "
+        "enforcer.yaml.",
+    ),
+    Code.REGISTRY_LOGIN: (
+        "The login for a registry cannot be read: the file is malformed or anybody's "
+        "to change, or the credential helper failed, hung or gave what is no login.",
+        "Mend what the message names, or remove it to ask without a login.",
     ),
 }

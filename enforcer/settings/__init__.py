@@ -8,6 +8,7 @@ from enforcer.settings.values import (
     DEFAULT_STATE_DIR,
     LEVELS,
     EngineSettings,
+    RegistrySettings,
     Settings,
     SweepSettings,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "DEFAULT_STATE_DIR",
     "LEVELS",
     "EngineSettings",
+    "RegistrySettings",
     "Settings",
     "SettingsError",
     "SweepSettings",

@@ -85,6 +85,7 @@ _FIELDS = {
     "engines": "engines",
     "deadlineSeconds": "deadline_seconds",
     "sweep": "sweep",
+    "registries": "registries",
 }
 
 

@@ -20,6 +20,7 @@ from enforcer.settings.values import (
     EngineSettings,
     NotationSettings,
     PluginSettings,
+    RegistrySettings,
     SweepSettings,
 )
 
@@ -131,6 +132,56 @@ def _engines(reader: YamlReader, node: Node) -> tuple[EngineSettings, ...]:
     return tuple(engines)
 
 
+_HOST = r"(?:[a-z0-9][a-z0-9.-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?"
+_MIRROR = rf"{_HOST}(?:/[a-z0-9][a-z0-9._-]*)*"
+
+
+def _written(pattern: str, what: str) -> Check:
+    def check(reader: YamlReader, node: Node) -> str:
+        text = plain(node, "str") or ""
+        if not re.fullmatch(pattern, text):
+            reader.problem(node, f"{shown(node)} is not {what}")
+        return text
+
+    return check
+
+
+def _yes_or_no(reader: YamlReader, node: Node) -> bool:
+    text = plain(node, "bool")
+    if text not in ("true", "false"):
+        reader.problem(node, f"{shown(node)} is not true or false")
+    return text == "true"
+
+
+_host = _written(_HOST, "a lower-case HOST[:PORT]")
+_REGISTRY: dict[str, tuple[str, Check]] = {
+    "host": ("host", _host),
+    "http": ("http", _yes_or_no),
+    "ca": ("ca", _path),
+    "mirror": ("mirror", _written(_MIRROR, "a lower-case HOST[:PORT][/PREFIX]")),
+    "authFile": ("auth_file", _path),
+    "credentialHelper": ("credential_helper", _written("[A-Za-z0-9._-]+", "a name")),
+    "tokenHosts": ("token_hosts", list_of(_host)),
+}
+_APART = (("http", "ca"), ("authFile", "credentialHelper"))
+
+
+def _registries(reader: YamlReader, node: Node) -> tuple[RegistrySettings, ...]:
+    checks = {name: check for name, (_, check) in _REGISTRY.items()}
+    registries: dict[str, RegistrySettings] = {}
+    for item in reader.items(node):
+        found = reader.mapping(item, checks, required=("host",))
+        for one, other in _APART:
+            if found.get(one) and found.get(other):
+                reader.problem(item, f"{one} and {other} exclude each other")
+        host = found.get("host", "")
+        if host in registries:
+            reader.problem(item, f"{host} is there twice")
+        members = {_REGISTRY[name][0]: value for name, value in found.items()}
+        registries[host] = RegistrySettings(**{"host": host, **members})
+    return tuple(registries.values())
+
+
 TOP: dict[str, Check] = {
     "apiVersion": one_of(API_VERSION),
     "mode": one_of("enforce", "monitor"),
@@ -141,6 +192,7 @@ TOP: dict[str, Check] = {
     "engines": _engines,
     "deadlineSeconds": _seconds,
     "sweep": _sweep,
+    "registries": _registries,
     "stateDir": _path,
     "runDir": _path,
     "logDir": _path,

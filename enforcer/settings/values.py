@@ -76,6 +76,29 @@ class SweepSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """How one registry is reached.
+
+    Attributes:
+        host: HOST[:PORT] as references spell it.
+        http: Plain HTTP instead of TLS; None: only on this host's loopback.
+        ca: PEM file of the only CAs that count for it.
+        mirror: HOST[:PORT][/PREFIX] that is asked in its place.
+        auth_file: A config.json with its login.
+        credential_helper: NAME of the docker-credential-NAME that knows its login.
+        token_hosts: HOST[:PORT]s besides its own whose token service may be asked.
+    """
+
+    host: str
+    http: bool | None = None
+    ca: Path | None = None
+    mirror: str = ""
+    auth_file: Path | None = None
+    credential_helper: str = ""
+    token_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything enforcer.yaml says, with the defaults of design section 5."""
 
@@ -91,6 +114,7 @@ class Settings:
     engines: tuple[EngineSettings, ...] = ()
     deadline_seconds: int = MAX_DEADLINE_SECONDS
     sweep: SweepSettings = SweepSettings()
+    registries: tuple[RegistrySettings, ...] = ()
 
     @property
     def cache_dir(self) -> Path:

@@ -59,13 +59,15 @@ class HttpFetcher:
         if parts.scheme.lower() != "http" or not host or "@" in parts.netloc:
             raise FetchError(url, "is not a plain http URL")
         sock = net.connect(host, port, until, self._refused)
+        cut = net.Cut(sock, until)
         connection = HTTPConnection(host, port)
         connection.sock = sock
         try:
-            with net.cut_at(sock, until):
-                yield connection
+            yield connection
         finally:
             connection.close()
+            if cut.cancel():  # which looks like an end
+                raise TimeoutError
 
     def _refused(self, address: net.Address) -> str | None:
         return net.refusal(address, loopback=self._loopback)

@@ -1,0 +1,1 @@
+"""Registries: manifests, signatures and blobs over HTTP, believed by digest."""

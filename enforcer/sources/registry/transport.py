@@ -1,0 +1,293 @@
+"""One HTTP exchange with an origin: checked address, TLS, deadline, byte limits.
+
+Knows nothing of registries or logins, and follows nothing. Takes no proxy, no netrc
+and no CA from the environment, and no encoded body: nothing is ever decompressed.
+"""
+
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from socket import socket
+
+from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError
+
+from enforcer import __version__, net
+from enforcer.core.codes import Code
+from enforcer.core.errors import clip
+from enforcer.core.registry_access import Access
+from enforcer.sources.registry.errors import RegistryError, late, unreachable, wrong
+from enforcer.sources.registry.origin import Origin
+
+CHUNK_BYTES = 64 * 1024
+# http.client takes a hundred headers of 64 KiB; no registry sends a hundredth of that.
+MAX_HEADER_BYTES = 64 * 1024
+MAX_DRAINED_BYTES = 64 * 1024  # read to keep a connection; a longer rest closes it
+IDLE_SECONDS = 20.0  # without any byte, while there is time left
+
+Connect = Callable[[str, int, float, net.Rule], socket]
+Body = bytes | Callable[[], Iterable[bytes]]  # what is sent may have to be sent again
+
+_TLS_REMEDY = (
+    "Check this host's clock; a registry with a CA of its own needs `ca`, one without "
+    "TLS `http: true`, under `registries` in enforcer.yaml."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What to ask an origin. `target` is path and query; `until` is monotonic."""
+
+    method: str
+    target: str
+    until: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+
+
+class _Line:
+    """One exchange's hold on a connection: cut in time, then kept open or closed."""
+
+    def __init__(
+        self,
+        kept: dict[Origin, HTTPConnection],
+        origin: Origin,
+        connection: HTTPConnection,
+        until: float,
+    ) -> None:
+        self._kept, self._origin, self._connection = kept, origin, connection
+        self._cut = net.Cut(connection.sock, until)
+
+    def end(self, *, keep: bool = False) -> None:
+        was_cut = self._cut.cancel()
+        if keep and not was_cut and self._connection.sock is not None:
+            self._kept[self._origin] = self._connection
+        else:
+            self._connection.close()
+
+
+class Answer:
+    """Status and headers, and a body that is read or let go of: a context manager."""
+
+    def __init__(
+        self, place: str, response: BaseHTTPResponse, until: float, line: _Line
+    ) -> None:
+        self.place = place
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._until = until
+        self._line = line
+        self._is_read = False
+
+    def chunks(self, max_bytes: int) -> Iterator[bytes]:
+        """Yield the body piece by piece, to its end and at most `max_bytes`.
+
+        Raises:
+            RegistryError: It breaks off, is too long or encoded, or takes too long.
+        """
+        coding = self.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding != "identity":
+            raise wrong(self.place, "came in an encoding that nobody asked for")
+        if self._length() > max_bytes:
+            raise wrong(self.place, f"has more than {max_bytes} bytes")
+        rest = max_bytes
+        while chunk := self._read(min(CHUNK_BYTES, rest + 1)):
+            rest -= len(chunk)
+            if rest < 0:
+                raise wrong(self.place, f"has more than {max_bytes} bytes")
+            yield chunk
+        self._is_read = True  # whole: the library compares it with Content-Length
+
+    def read(self, max_bytes: int) -> bytes:
+        """Return the whole body; see `chunks`."""
+        return b"".join(self.chunks(max_bytes))
+
+    def close(self) -> None:
+        """Let the connection go; it is kept open if nothing is left to read."""
+        if not self._is_read and 0 <= self._length() <= MAX_DRAINED_BYTES:
+            with contextlib.suppress(RegistryError):
+                self.read(MAX_DRAINED_BYTES)
+        self._line.end(keep=self._is_read)
+
+    def _length(self) -> int:
+        """Return what the head says, -1 for nothing."""
+        length = self.headers.get("Content-Length", "")
+        return int(length[:19]) if length.isascii() and length.isdecimal() else -1
+
+    def _read(self, count: int) -> bytes:
+        with _translated(self.place, self._until):
+            return self._response.read(count)
+
+    def __enter__(self) -> "Answer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Transport:
+    """The connections of one run: one an origin, kept open between exchanges."""
+
+    def __init__(self, access: Access, own: Origin, connect: Connect) -> None:
+        """Reach `own`, which is the registry, and what it sends to."""
+        self._access = access
+        self._own = own
+        self._connect = connect
+        self._kept: dict[Origin, HTTPConnection] = {}
+
+    def exchange(self, origin: Origin, asked: Exchange, place: str) -> Answer:
+        """Ask, and return the answer; `place` names what is asked for.
+
+        Raises:
+            RegistryError: Nobody could be asked, or there is no answer in time.
+        """
+        kept = self._kept.pop(origin, None)
+        if kept is not None and asked.method not in ("GET", "HEAD"):
+            kept.close()
+        elif kept is not None:
+            try:
+                return self._ask(kept, origin, asked, place)
+            except RegistryError as error:  # the server may have closed it meanwhile
+                if error.is_final or error.code != Code.REGISTRY_UNREACHABLE:
+                    raise
+        return self._ask(self._connected(origin, asked, place), origin, asked, place)
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+    def _ask(
+        self, connection: HTTPConnection, origin: Origin, asked: Exchange, place: str
+    ) -> Answer:
+        line = _Line(self._kept, origin, connection, asked.until)
+        try:
+            with _translated(place, asked.until):
+                connection.timeout = _patience(asked.until)
+                _send(connection, origin, asked)
+                response = connection.getresponse()
+            if _size(response.headers) > MAX_HEADER_BYTES:
+                raise wrong(place, f"has headers of more than {MAX_HEADER_BYTES} bytes")
+        except BaseException:
+            line.end()
+            raise
+        return Answer(place, response, asked.until, line)
+
+    def _connected(self, origin: Origin, asked: Exchange, place: str) -> HTTPConnection:
+        def refused(address: net.Address) -> str | None:
+            return self._refused(origin, address)
+
+        connection = HTTPConnection(origin.host, origin.port)
+        connection.auto_open = 0  # it would connect to an address that nobody checked
+        with _translated(place, asked.until):
+            sock = self._connect(origin.host, origin.port, asked.until, refused)
+            try:
+                if origin.scheme == "https":
+                    sock = self._secured(sock, origin, asked.until)
+            except BaseException:
+                sock.close()
+                raise
+        connection.sock = sock
+        return connection
+
+    def _secured(self, sock: socket, origin: Origin, until: float) -> socket:
+        """Put TLS around a connection; the handshake has to end in time, too."""
+        sock.settimeout(_patience(until))
+        cut = net.Cut(sock, until)
+        try:
+            return self._context(origin).wrap_socket(sock, server_hostname=origin.host)
+        finally:
+            cut.cancel()
+
+    def _context(self, origin: Origin) -> ssl.SSLContext:
+        """Return whom to believe: a registry with a CA of its own, by that alone.
+
+        Not ssl.create_default_context: it takes CAs and a key log from the environment.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self._access.ca:
+            context.load_verify_locations(cadata=self._access.ca)
+        if not self._access.ca or origin.host != self._own.host:
+            built_in = ssl.get_default_verify_paths()
+            if Path(built_in.openssl_cafile).is_file():
+                context.load_verify_locations(cafile=built_in.openssl_cafile)
+            if Path(built_in.openssl_capath).is_dir():
+                context.load_verify_locations(capath=built_in.openssl_capath)
+        return context
+
+    def _refused(self, origin: Origin, address: net.Address) -> str | None:
+        """Say why an address is not asked.
+
+        Only a registry on this host may send to this host, and plain HTTP leaves it
+        for no host but the one for which settings say so.
+        """
+        is_meant = self._access.http and origin.host == self._own.host
+        if origin.scheme == "http" and not is_meant and not address.is_loopback:
+            return "where plain http is not spoken"
+        return net.refusal(address, loopback=self._own.is_loopback)
+
+
+def _send(connection: HTTPConnection, origin: Origin, asked: Exchange) -> None:
+    headers = {
+        "Host": origin.authority,
+        "User-Agent": f"enforcer/{__version__}",
+        "Accept-Encoding": "identity",
+        **asked.headers,
+    }
+    connection.request(
+        asked.method,
+        asked.target,
+        body=asked.body() if callable(asked.body) else asked.body,
+        headers=headers,
+        preload_content=False,
+        decode_content=False,
+    )
+
+
+def _patience(until: float) -> float:
+    """Return how long to wait for the next byte; 0 would mean not to wait at all."""
+    return max(0.01, min(IDLE_SECONDS, until - time.monotonic()))
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in headers.items())
+
+
+@contextlib.contextmanager
+def _translated(place: str, until: float) -> Iterator[None]:
+    """Turn what a connection raises into a RegistryError.
+
+    A connection that was cut looks like one that ended, so the time decides.
+    """
+    try:
+        yield
+    except RegistryError:
+        raise
+    except (OSError, HTTPError, HTTPException, ValueError) as error:
+        if time.monotonic() >= until:
+            raise late(place) from error
+        raise _translation(place, error) from error
+    if time.monotonic() >= until:
+        raise late(place)
+
+
+def _translation(place: str, error: Exception) -> RegistryError:
+    if isinstance(error, net.NoConnectionError):
+        return unreachable(place, error.because)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = f"has a certificate that is not trusted here: {error.verify_message}"
+        return unreachable(place, clip(why), remedy=_TLS_REMEDY)
+    if isinstance(error, ssl.SSLError):
+        why = clip(f"does not speak TLS to us: {error.reason}")
+        return unreachable(place, why, remedy=_TLS_REMEDY)
+    if isinstance(error, TimeoutError):
+        return unreachable(place, "was not answered in time")
+    why = f"broke off: {type(error).__name__}: {error}"
+    return unreachable(place, clip(why))
