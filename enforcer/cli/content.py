@@ -37,11 +37,11 @@ def read_content(artifact: Artifact, target: Target) -> Read:
     Raises:
         EnforcerError: One is missing, or is not what the manifest names.
     """
-    if target.layout is None:
+    if target.stream is None:
         return Read(artifact)
     blobs = {part.content for part in artifact.parts} | {artifact.config}
     for blob in blobs:
-        _exhaust(target.layout.stream(blob))
+        _exhaust(target.stream(blob))
     return Read(artifact, len(blobs), sum(blob.size for blob in blobs))
 
 

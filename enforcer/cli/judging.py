@@ -114,15 +114,12 @@ def _plugins(settings: Settings, asked: WhatIf) -> PluginRunner:
 def _signatures(target: Target, settings: Settings, asked: WhatIf) -> SignatureCache:
     """Return where signatures come from: the host's cache, or what is carried."""
     cache = DiskCache(settings.cache_dir)
-    if target.layout is None:
+    if target.carried is None:
         return cache
-    about = target.contents[0].descriptor.digest
     also = cache if asked.with_cache else None
     # Somebody who names a number means the first of that many, as notation does.
     as_listed = asked.max_signatures != MAX_SIGNATURES
-    return CarriedSignatures(
-        target.layout.collect(about), also=also, as_listed=as_listed
-    )
+    return CarriedSignatures(target.carried(), also=also, as_listed=as_listed)
 
 
 def _names(target: Target, asked: WhatIf) -> tuple[ImageName, ...]:

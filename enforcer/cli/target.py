@@ -1,12 +1,12 @@
 """One artifact on this host, as `verify` and `sign` see it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from enforcer.core.collected import Collected
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.subject import Claim, Content, ImageName
-from enforcer.sources.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +14,15 @@ class Target:
     """One artifact on this host.
 
     `contents` starts with the manifest or index that a signature would be about, and
-    goes on with what that lists. An engine's image has a `claim`, others a `layout`.
-    `stream` reads any blob it names, a part at a time, checked once it has ended.
+    goes on with what that lists. An engine's image has a `claim`; others carry
+    signatures, which are collected when they are needed. `stream` reads any blob it
+    names, a part at a time, checked once it has ended.
     """
 
     shown: str
     contents: tuple[Content, ...]
     names: tuple[ImageName, ...]
     claim: Claim | None = None
-    layout: Layout | None = None
+    carried: Callable[[], Iterable[Collected]] | None = None
     folder: Path | None = None
     stream: Callable[[Descriptor], Iterator[bytes]] | None = None

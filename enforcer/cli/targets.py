@@ -5,18 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from enforcer.cli.main import UsageError
+from enforcer.cli.registry import fetch_collected, registry_reference
 from enforcer.cli.target import Target
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
-from enforcer.core.reference import parse_reference
-from enforcer.core.subject import ImageName
+from enforcer.core.reference import Reference, parse_reference
+from enforcer.core.subject import Content, ImageName
 from enforcer.settings import Settings
 from enforcer.sources.layout import Layout, open_layout
 
 TRANSPORTS = ("oci-layout", "oci-archive", "docker", "containerd")
 FORMS = (
-    "oci-layout:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker:NAME or "
-    "containerd:[NAMESPACE/]NAME"
+    "oci-layout:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker:NAME, "
+    "containerd:[NAMESPACE/]NAME or REGISTRY/REPOSITORY[:TAG][@DIGEST]"
 )
 
 
@@ -36,8 +37,8 @@ def open_target(text: str, settings: Settings) -> Iterator[Target]:
             "that signed, and verify oci-layout:DIR:TAG"
         )
     if not rest or transport not in TRANSPORTS:
-        raise UsageError(f'"{clip(text)}" is no target; expected {FORMS}')
-    if transport in ("docker", "containerd"):
+        yield _at_registry(registry_reference(text, expected=FORMS), settings)
+    elif transport in ("docker", "containerd"):
         from enforcer.cli import engine_targets  # grpc: slow to load
 
         yield engine_targets.FINDERS[transport](rest, settings)
@@ -82,5 +83,18 @@ def _layout(layout: Layout, tag: str, digest: Digest | None, path: Path) -> Targ
     shown = f"{layout.name}:{clip(tag)}" if tag else f"{layout.name}@{found.short}"
     contents = (content, *layout.children(content))
     return Target(
-        shown, contents, names, layout=layout, folder=path, stream=layout.stream
+        shown,
+        contents,
+        names,
+        carried=lambda: layout.collect(found),
+        folder=path,
+        stream=layout.stream,
     )
+
+
+def _at_registry(reference: Reference, settings: Settings) -> Target:
+    """Return what a registry holds; its name is known, unlike a layout's."""
+    items = list(fetch_collected(reference, settings))
+    contents = tuple(item for item in items if isinstance(item, Content))
+    name = ImageName(clip(reference.text), reference.scope)
+    return Target(clip(reference.text), contents, (name,), carried=lambda: items)

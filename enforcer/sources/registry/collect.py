@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from enforcer.core.codes import Code
-from enforcer.core.collected import Collected, Refused, SignatureFile
+from enforcer.core.collected import Collected, EvidenceFile, Refused, SignatureFile
 from enforcer.core.errors import EnforcerError
 from enforcer.core.image import Index, parse_manifest_or_index
+from enforcer.core.revocation_artifact import (
+    MAX_EVIDENCE_BYTES,
+    REVOCATION_ARTIFACT,
+    parse_evidence_manifest,
+)
 from enforcer.core.signature_manifest import (
     MAX_ENVELOPE_BYTES,
     SIGNATURE_ARTIFACT_TYPE,
@@ -20,7 +25,7 @@ from enforcer.sources.registry.client import Registry
 from enforcer.sources.registry.errors import RegistryError
 from enforcer.sources.registry.referrers import Referrer, refusal
 
-_LIKELY = frozenset({SIGNATURE_ARTIFACT_TYPE})
+_LIKELY = frozenset({SIGNATURE_ARTIFACT_TYPE, REVOCATION_ARTIFACT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +118,25 @@ def _about(
 def _candidate(
     registry: Registry, repository: str, subject: Content, referrer: Referrer
 ) -> Iterator[Collected]:
-    content = registry.manifest(repository, referrer.descriptor.digest)
-    signature = parse_signature_manifest(content.raw)
-    if signature is None:
+    raw = registry.manifest(repository, referrer.descriptor.digest).raw
+    signature = parse_signature_manifest(raw)
+    evidence = None if signature else parse_evidence_manifest(raw)
+    found = signature or evidence
+    if found is None:
         return
-    if signature.subject.digest != subject.descriptor.digest:
-        why = f"is about {signature.subject.digest.short}, not about what it is listed"
+    if found.subject.digest != subject.descriptor.digest:
+        why = f"is about {found.subject.digest.short}, and listed for another"
         yield Refused(str(referrer.descriptor.digest), why)
-        return
-    envelope = registry.blob(
-        repository, signature.envelope, max_bytes=MAX_ENVELOPE_BYTES
-    )
-    yield SignatureFile(content.raw, envelope)
+    elif signature is not None:
+        named, most = signature.envelope, MAX_ENVELOPE_BYTES
+        yield SignatureFile(raw, registry.blob(repository, named, max_bytes=most))
+    elif evidence is not None:
+        most = MAX_EVIDENCE_BYTES  # of all pieces; the manifest's parser adds them up
+        pieces = (
+            registry.blob(repository, named, max_bytes=most)
+            for named, _, _ in evidence.pieces
+        )
+        yield EvidenceFile(raw, tuple(pieces))
 
 
 def _unlikelihood(referrer: Referrer) -> int:
@@ -137,4 +149,6 @@ def _size(item: Collected) -> int:
         return len(item.raw)
     if isinstance(item, SignatureFile):
         return len(item.manifest) + len(item.envelope)
+    if isinstance(item, EvidenceFile):
+        return len(item.manifest) + sum(map(len, item.pieces))
     return 0

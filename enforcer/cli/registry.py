@@ -1,0 +1,44 @@
+"""What a registry holds about an image, for the verbs that take one."""
+
+import time
+from collections.abc import Iterator
+
+from enforcer.assembly import access_for
+from enforcer.cli.main import UsageError
+from enforcer.core.collected import Collected
+from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.reference import Reference, parse_reference
+from enforcer.settings import Settings
+
+COLLECT_SECONDS = 120.0  # an index of twenty platforms takes a hundred requests
+
+
+def registry_reference(text: str, *, expected: str) -> Reference:
+    """Read `REGISTRY/REPOSITORY[:TAG][@DIGEST]` from the command line.
+
+    Raises:
+        UsageError: It names no registry, or is none of what is `expected`.
+    """
+    try:
+        reference = parse_reference(text)
+    except EnforcerError as error:
+        raise UsageError(f"{error.what}; expected {expected}") from error
+    if not reference.host:
+        raise UsageError(f'"{clip(text)}" names no registry; expected {expected}')
+    return reference
+
+
+def fetch_collected(reference: Reference, settings: Settings) -> Iterator[Collected]:
+    """Yield what the registry holds about the image, which comes first.
+
+    Raises:
+        RegistryError: It is not to be had; see `sources.registry.collect`.
+    """
+    # needs the network's libraries
+    from enforcer.sources.registry.client import Registry
+    from enforcer.sources.registry.collect import collect
+
+    access, repository = access_for(settings, reference)
+    named = str(reference.digest or reference.tag or "latest")
+    with Registry(access, time.monotonic() + COLLECT_SECONDS) as registry:
+        yield from collect(registry, repository, named)
