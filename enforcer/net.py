@@ -74,10 +74,14 @@ def connect(host: str, port: int, until: float, refused: Rule) -> socket.socket:
             raise TimeoutError
         try:
             wait = min(seconds, CONNECT_SECONDS)
-            return socket.create_connection((str(address), port), wait)
+            sock = socket.create_connection((str(address), port), wait)
         except OSError as error:
             why = error.strerror or type(error).__name__
             problem = NoConnectionError(f"cannot be reached: {clip(why)}")
+        else:
+            # Head and body of a request are two writes: the second waits for nobody.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
     raise problem
 
 
@@ -98,6 +102,7 @@ class Cut:
     def cancel(self) -> bool:
         """Say whether the time is over, so that what was read may be cut short."""
         self._timer.cancel()
+        self._timer.join()  # at once; who closes the socket now closes no other's
         return time.monotonic() >= self._until
 
     def _cut(self) -> None:

@@ -98,6 +98,15 @@ def parse_reference(text: str) -> Reference:
     return _unambiguous(Reference(text, host, name, tag, digest))
 
 
+def parse_tag_or_digest(text: str) -> str | Digest:
+    """Read what follows a repository, `:` or `@` taken off, or raise MalformedError."""
+    if ":" in text:
+        return Digest.parse(text)
+    if not _TAG.fullmatch(text):
+        raise MalformedError(f'"{clip(text)}" is no tag', remedy="Check the name.")
+    return text
+
+
 def _unambiguous(reference: Reference) -> Reference:
     """Return what every engine reads alike, or raise InvalidReferenceError."""
     full = reference.repository(local=False)

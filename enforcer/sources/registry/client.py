@@ -21,6 +21,7 @@ from enforcer.core.image import (
     MAX_MANIFEST_BYTES,
     media_type_of,
 )
+from enforcer.core.reference import parse_tag_or_digest
 from enforcer.core.registry_access import Access
 from enforcer.core.subject import Content
 from enforcer.sources.registry.errors import wrong
@@ -56,9 +57,11 @@ class Registry:
 
         Raises:
             RegistryError: It is not to be had, or is not what it should be.
+            MalformedError: `reference` is neither a tag nor a digest.
         """
-        shown = self._shown(repository, reference)
-        named = str(reference)
+        if isinstance(reference, str):
+            reference = parse_tag_or_digest(reference)
+        shown, named = self._shown(repository, reference), str(reference)
         asked = Asked(
             shown,
             f"/v2/{quote(repository)}/manifests/{quote(named, safe=':')}",
@@ -69,7 +72,7 @@ class Registry:
             stated = answer.headers.get("Content-Type", "").partition(";")[0].strip()
             raw = answer.read(MAX_MANIFEST_BYTES)
             told = answer.headers.get("Docker-Content-Digest", "")
-        _require_digest(raw, named if ":" in named else told, shown)
+        _require_digest(raw, told if isinstance(reference, str) else named, shown)
         try:
             content = Content(media_type_of(raw), raw)
         except EnforcerError as error:
@@ -161,8 +164,7 @@ class Registry:
     def _shown(self, repository: str, reference: str | Digest) -> str:
         if isinstance(reference, Digest):
             return f"{self.host}/{repository}@{reference.short}"
-        joint = "@" if ":" in reference else ":"
-        return f"{self.host}/{repository}{joint}{reference}"
+        return f"{self.host}/{repository}:{reference}"
 
 
 def _require_digest(raw: bytes, named: str, shown: str) -> None:

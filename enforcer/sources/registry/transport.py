@@ -5,24 +5,23 @@ and no CA from the environment, and no encoded body: nothing is ever decompresse
 """
 
 import contextlib
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from pathlib import Path
 from socket import socket
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import HTTPError
 
 from enforcer import __version__, net
 from enforcer.core.codes import Code
-from enforcer.core.errors import clip
 from enforcer.core.registry_access import Access
-from enforcer.sources.registry.errors import RegistryError, late, unreachable, wrong
+from enforcer.sources.registry.errors import RegistryError, wrong
 from enforcer.sources.registry.origin import Origin
+from enforcer.sources.registry.translation import translated
 
 CHUNK_BYTES = 64 * 1024
 # http.client takes a hundred headers of 64 KiB; no registry sends a hundredth of that.
@@ -32,11 +31,6 @@ IDLE_SECONDS = 20.0  # without any byte, while there is time left
 
 Connect = Callable[[str, int, float, net.Rule], socket]
 Body = bytes | Callable[[], Iterable[bytes]]  # what is sent may have to be sent again
-
-_TLS_REMEDY = (
-    "Check this host's clock; a registry with a CA of its own needs `ca`, one without "
-    "TLS `http: true`, under `registries` in enforcer.yaml."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +55,8 @@ class _Line:
         until: float,
     ) -> None:
         self._kept, self._origin, self._connection = kept, origin, connection
-        self._cut = net.Cut(connection.sock, until)
+        self._sock = connection.sock
+        self._cut = net.Cut(self._sock, until)
 
     def end(self, *, keep: bool = False) -> None:
         was_cut = self._cut.cancel()
@@ -69,6 +64,9 @@ class _Line:
             self._kept[self._origin] = self._connection
         else:
             self._connection.close()
+            # A response that nobody has in hand any more would keep it open.
+            if self._sock.fileno() >= 0:
+                os.close(self._sock.detach())
 
 
 class Answer:
@@ -121,7 +119,7 @@ class Answer:
         return int(length[:19]) if length.isascii() and length.isdecimal() else -1
 
     def _read(self, count: int) -> bytes:
-        with _translated(self.place, self._until):
+        with translated(self.place, self._until):
             return self._response.read(count)
 
     def __enter__(self) -> "Answer":
@@ -168,16 +166,18 @@ class Transport:
     ) -> Answer:
         line = _Line(self._kept, origin, connection, asked.until)
         try:
-            with _translated(place, asked.until):
+            with translated(place, asked.until):
                 connection.timeout = _patience(asked.until)
                 _send(connection, origin, asked)
                 response = connection.getresponse()
-            if _size(response.headers) > MAX_HEADER_BYTES:
-                raise wrong(place, f"has headers of more than {MAX_HEADER_BYTES} bytes")
         except BaseException:
             line.end()
             raise
-        return Answer(place, response, asked.until, line)
+        answer = Answer(place, response, asked.until, line)
+        if _size(response.headers) > MAX_HEADER_BYTES:
+            with answer:
+                raise wrong(place, f"has headers of more than {MAX_HEADER_BYTES} bytes")
+        return answer
 
     def _connected(self, origin: Origin, asked: Exchange, place: str) -> HTTPConnection:
         def refused(address: net.Address) -> str | None:
@@ -185,7 +185,7 @@ class Transport:
 
         connection = HTTPConnection(origin.host, origin.port)
         connection.auto_open = 0  # it would connect to an address that nobody checked
-        with _translated(place, asked.until):
+        with translated(place, asked.until):
             sock = self._connect(origin.host, origin.port, asked.until, refused)
             try:
                 if origin.scheme == "https":
@@ -258,36 +258,3 @@ def _patience(until: float) -> float:
 
 def _size(headers: Mapping[str, str]) -> int:
     return sum(len(name) + len(value) for name, value in headers.items())
-
-
-@contextlib.contextmanager
-def _translated(place: str, until: float) -> Iterator[None]:
-    """Turn what a connection raises into a RegistryError.
-
-    A connection that was cut looks like one that ended, so the time decides.
-    """
-    try:
-        yield
-    except RegistryError:
-        raise
-    except (OSError, HTTPError, HTTPException, ValueError) as error:
-        if time.monotonic() >= until:
-            raise late(place) from error
-        raise _translation(place, error) from error
-    if time.monotonic() >= until:
-        raise late(place)
-
-
-def _translation(place: str, error: Exception) -> RegistryError:
-    if isinstance(error, net.NoConnectionError):
-        return unreachable(place, error.because)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = f"has a certificate that is not trusted here: {error.verify_message}"
-        return unreachable(place, clip(why), remedy=_TLS_REMEDY)
-    if isinstance(error, ssl.SSLError):
-        why = clip(f"does not speak TLS to us: {error.reason}")
-        return unreachable(place, why, remedy=_TLS_REMEDY)
-    if isinstance(error, TimeoutError):
-        return unreachable(place, "was not answered in time")
-    why = f"broke off: {type(error).__name__}: {error}"
-    return unreachable(place, clip(why))
