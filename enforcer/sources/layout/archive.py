@@ -20,7 +20,7 @@ from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, TooLargeError, clip
 from enforcer.core.signature_manifest import MAX_ENVELOPE_BYTES
 from enforcer.files import FileError, FileMissingError, open_regular
-from enforcer.sources.layout.files import other_size, read_chunks
+from enforcer.sources.layout.files import parts, require_size
 from enforcer.sources.layout.tar import Member, Source, Tar, Tell
 from enforcer.sources.layout.tar_header import ArchiveError
 
@@ -98,9 +98,8 @@ class ArchiveFiles:
     def chunks(self, name: str, *, size: int) -> Iterator[bytes]:
         """Yield one file in pieces; a layer that came through a pipe is gone."""
         place, shown = self._place(name), f"{name} in {self.name}"
-        if place.size != size:
-            raise other_size(shown, size)
-        yield from read_chunks(place.handle, place.start, size, shown)
+        require_size(shown, place.size, size)
+        yield from parts(place.handle, place.start, size, shown)
 
     def _place(self, name: str) -> _Place:
         place = self._places.get(name)

@@ -1,14 +1,14 @@
 """The files of a layout by name, wherever they are; and those of a folder."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from enforcer.core.errors import MalformedError
 from enforcer.files import FileError, open_regular, read_file
 
-CHUNK = 1024 * 1024
+CHUNK_BYTES = 1024 * 1024  # of a file that is not held in memory
 
 
 class LayoutFiles(Protocol):
@@ -20,12 +20,7 @@ class LayoutFiles(Protocol):
         """Return a file's bytes; FileMissingError, TooLargeError or FileError."""
 
     def chunks(self, name: str, *, size: int) -> Iterator[bytes]:
-        """Yield a file in pieces of at most CHUNK, `size` bytes in all.
-
-        Raises:
-            FileMissingError: There is no such file.
-            FileError: It cannot be read, or has another size.
-        """
+        """Yield the `size` bytes of a file of just that size; errors as `read`."""
 
 
 class FolderFiles:
@@ -40,35 +35,33 @@ class FolderFiles:
         return read_file(self._root / name, max_bytes=max_bytes, follow=False)
 
     def chunks(self, name: str, *, size: int) -> Iterator[bytes]:
-        """Yield a regular file below the folder in pieces."""
+        """Yield the bytes of a regular file of this size, a part at a time."""
         path = self._root / name
         with open_regular(path, follow=False) as handle:
-            yield from read_chunks(handle, 0, size, str(path))
-            with contextlib.suppress(OSError):
-                if os.fstat(handle).st_size == size:
-                    return
-        raise other_size(str(path), size)
+            require_size(str(path), os.fstat(handle).st_size, size)
+            yield from parts(handle, 0, size, str(path))
 
 
-def read_chunks(handle: int, start: int, size: int, shown: str) -> Iterator[bytes]:
-    """Yield so many bytes of an open file from `start`, or raise FileError."""
-    position, end = start, start + size
-    while position < end:
+def parts(handle: int, start: int, size: int, name: str) -> Iterator[bytes]:
+    """Yield `size` bytes from `start` on, at most CHUNK_BYTES at once."""
+    end = start + size
+    while start < end:
         try:
-            part = os.pread(handle, min(CHUNK, end - position), position)
+            part = os.pread(handle, min(CHUNK_BYTES, end - start), start)
         except OSError as error:
             raise FileError(
-                f"cannot read {shown}: {error.strerror}", remedy="Check the disk."
+                f"{name} cannot be read: {error.strerror}", remedy="Check the disk."
             ) from error
         if not part:
-            raise other_size(shown, size)
-        position += len(part)
+            raise MalformedError(f"{name} is cut short", remedy="Make it again.")
         yield part
+        start += len(part)
 
 
-def other_size(shown: str, size: int) -> FileError:
-    """Make the refusal of a file that is longer or shorter than was said."""
-    return FileError(
-        f"{shown} does not have {size} bytes, as its descriptor says",
-        remedy="Make the layout again; suspect the disk.",
-    )
+def require_size(name: str, found: int, expected: int) -> None:
+    """Return if a file has the size it is listed with, or raise MalformedError."""
+    if found != expected:
+        raise MalformedError(
+            f"{name} has {found} bytes, not the {expected} it is listed with",
+            remedy="Make the layout again; suspect the disk.",
+        )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from enforcer.core.codes import Code
 from enforcer.core.collected import Collected, EvidenceFile, Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
@@ -73,23 +74,24 @@ class Layout:
         name = f"blobs/{digest.algorithm}/{digest.hex}"
         raw = self._files.read(name, max_bytes=max_bytes)
         if not digest.matches(raw):
-            raise self._other_content(name)
+            raise _other_content(name, self.name)
         return raw
 
-    def stream(self, descriptor: Descriptor) -> Iterator[bytes]:
-        """Yield a blob in pieces; only after the last is it known to be the right one.
+    def stream(self, content: Descriptor) -> Iterator[bytes]:
+        """Yield a blob a part at a time; count on it only once it has ended.
 
         Raises:
-            EnforcerError: It is missing or unreadable, or is not what was described.
+            FileMissingError: The layout does not hold it.
+            MalformedError: It has another size or digest; some of it was yielded.
         """
-        digest = descriptor.digest
+        digest = content.digest
         name = f"blobs/{digest.algorithm}/{digest.hex}"
         hashed = hashlib.new(digest.algorithm)
-        for piece in self._files.chunks(name, size=descriptor.size):
-            hashed.update(piece)
-            yield piece
+        for part in self._files.chunks(name, size=content.size):
+            hashed.update(part)
+            yield part
         if hashed.hexdigest() != digest.hex:
-            raise self._other_content(name)
+            raise _other_content(name, self.name)
 
     def find(self, *, tag: str = "", digest: Digest | None = None) -> Content:
         """Return the manifest or index with this tag or digest.
@@ -216,12 +218,6 @@ class Layout:
             )
         return self.blob(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
 
-    def _other_content(self, name: str) -> MalformedError:
-        return MalformedError(
-            f"{name} in {self.name} holds other content than its name says",
-            remedy="Make the layout again; suspect the disk.",
-        )
-
     def _entries(self) -> tuple[Entry, ...]:
         what = f"index.json of {self.name}"
         try:
@@ -263,6 +259,14 @@ def open_layout(
         return
     with open_archive(path, whole=whole, tell=tell) as files:
         yield Layout(files)
+
+
+def _other_content(name: str, layout: str) -> MalformedError:
+    return MalformedError(
+        f"{name} in {layout} holds other content than its name says",
+        remedy="Make the layout again; suspect the disk.",
+        code=Code.CONTENT_TAMPERED,
+    )
 
 
 def _listed(raw: bytes) -> tuple[Descriptor, ...]:

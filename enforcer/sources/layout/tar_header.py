@@ -19,6 +19,8 @@ LINK = b"2"  # symbolic; only Docker before 25 writes them, for layers it had wr
 PAX, LONG_NAME = b"x", b"L"  # what comes next: more about it, or its name
 FOR_ALL, LONG_TARGET = b"g", b"K"  # pax records for every file; where a link leads
 
+# Mode, owner, group, time, device: not looked at, but other readers fail on nonsense.
+_UNREAD = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))
 _FITS = 0o77777777777  # the largest size a header can hold in octal
 _NAME_FITS = 100
 _MAX_SIZE = 2**63 - 1
@@ -68,6 +70,9 @@ def parse_header(block: bytes) -> Header:
         raise ArchiveError("has a header with a wrong sum", Code.ARCHIVE_DAMAGED)
     if kind in (FOR_ALL, LONG_TARGET):
         raise _contradiction("says something about all files, or about links")
+    for start, end in _UNREAD:
+        if block[start] not in (0x80, 0xFF):  # how a number in binary begins
+            _octal(block[start:end])
     name = _text(block[:100])
     prefix = _text(block[345:500]) if magic.startswith(b"ustar\0") else b""
     return Header(
