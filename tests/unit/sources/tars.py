@@ -102,6 +102,37 @@ def tar(*members: bytes, end: bytes = END) -> bytes:
 GOOD = tar(*layout())
 
 
+def saved(
+    *, layers: tuple[bytes, ...] = (b"one layer", b"another"), link: bytes = b""
+) -> bytes:
+    """What Docker before 25 saves; with `link`, the second layer leads there."""
+    config = compact(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [str(Digest.of(layer)) for layer in layers],
+            },
+        }
+    )
+    name = f"{Digest.of(config).hex}.json"
+    folders = [f"{n:064x}" for n in range(len(layers))]
+    paths = [f"{folder}/layer.tar" for folder in folders]
+    listed = [{"Config": name, "RepoTags": ["app:1"], "Layers": paths}]
+    written = [member(p.encode(), raw) for p, raw in zip(paths, layers, strict=True)]
+    if link:
+        written[1] = header(paths[1].encode(), kind=b"2", target=link)
+    return tar(
+        *(header(f"{folder}/".encode(), kind=b"5") for folder in folders),
+        *(member(f"{folder}/VERSION".encode(), b"1.0") for folder in folders),
+        *written,
+        member(name.encode(), config),
+        member(b"manifest.json", compact(listed)),
+        member(b"repositories", b"{}"),
+    )
+
+
 @dataclass(frozen=True)
 class Attack:
     name: str
