@@ -1,59 +1,146 @@
-"""Put a signature into an OCI layout, so that it travels with the image."""
+"""Add to an OCI layout that is there: blobs first, then index.json in one rename."""
 
-import contextlib
+import hashlib
 import json
+import os
+import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from enforcer.core.collected import SignatureFile
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.image import OCI_MANIFEST
-from enforcer.core.strictjson import parse_json, require_object
-from enforcer.files import FileError, locked, make_folder, read_file, write_file
+from enforcer.core.strictjson import Json, parse_json, require_object
+from enforcer.files import (
+    FileError,
+    locked,
+    make_folder,
+    open_regular,
+    read_file,
+    sync_folder,
+    write_file,
+)
+from enforcer.sources.layout.contents import (
+    Blob,
+    LayoutContents,
+    described,
+    named_entries,
+)
+from enforcer.sources.layout.files import FolderFiles, parts
+from enforcer.sources.layout.reader import (
+    IMAGE_NAME,
+    MAX_ENTRIES,
+    MAX_INDEX_BYTES,
+    REF_NAME,
+    Layout,
+)
+from enforcer.sources.layout.tar import Tell
+from enforcer.sources.layout.writer import write_blob, writing
 
-MAX_INDEX_BYTES = 32 * 1024 * 1024
-MAX_ENTRIES = 20_000  # as many as are read again
 EMPTY = b"{}"  # the configuration of a signature manifest (signature-specification.md)
+FOLDER_MODE = 0o755
 
 
 def add_to_layout(root: Path, signature: SignatureFile) -> None:
-    """Write blobs, then index.json in one rename: untagged, as notation does.
+    """Write a signature: untagged, as notation does.
 
     Raises:
         FileError: The layout cannot be written; index.json is then as before.
         MalformedError: index.json is malformed.
     """
-    blobs = root / "blobs" / "sha256"
-    make_folder(blobs, mode=0o755)
+    raws = (EMPTY, signature.envelope, signature.manifest)
+    line = described(Descriptor.of(OCI_MANIFEST, signature.manifest))
+    line["annotations"] = json.loads(signature.manifest)["annotations"]
+    _add(root, {Digest.of(raw): Blob.of(raw) for raw in raws}.values(), [line], None)
+
+
+def add_to_folder(
+    root: Path, contents: LayoutContents, *, tell: Tell | None = None
+) -> None:
+    """Write what a layout is to hold besides what it holds; a tag moves.
+
+    What is beside the named is listed in index.json itself, as other tools do.
+
+    Raises:
+        ExportError: A blob lacks or is another, or it cannot be written; index.json
+            is then as before.
+        FileError, MalformedError: It is no layout.
+    """
+    with writing(root):
+        Layout(FolderFiles(root))
+        lines = [*named_entries(contents.named), *map(described, contents.beside)]
+        _add(root, contents.blobs.values(), lines, tell)
+
+
+def _add(
+    root: Path,
+    blobs: Iterable[Blob],
+    lines: list[dict[str, object]],
+    tell: Tell | None,
+) -> None:
     with locked(root, wait=True):  # the folder: index.json itself is replaced
-        for raw in (EMPTY, signature.envelope, signature.manifest):
-            _write_blob(blobs / Digest.of(raw).hex, raw)
-        index = root / "index.json"
-        raw = read_file(index, max_bytes=MAX_INDEX_BYTES, follow=False)
-        document = parse_json(raw, what=str(index), max_bytes=MAX_INDEX_BYTES)
-        members = require_object(document, what=str(index), known=("manifests",))
-        listed = members.get("manifests")
-        if not isinstance(listed, list) or len(listed) >= MAX_ENTRIES:
-            raise FileError(
-                f"{index} lists nothing, or {MAX_ENTRIES} manifests already",
-                remedy="Make the layout again.",
-            )
-        manifest = json.loads(signature.manifest)
-        listed.append(
-            {
-                "mediaType": OCI_MANIFEST,
-                "digest": str(Digest.of(signature.manifest)),
-                "size": len(signature.manifest),
-                "annotations": manifest["annotations"],
-            }
+        for blob in blobs:
+            _write_blob(root, blob, tell)
+        _list(root / "index.json", lines)
+
+
+def _list(index: Path, lines: list[dict[str, object]]) -> None:
+    raw = read_file(index, max_bytes=MAX_INDEX_BYTES, follow=False)
+    document = parse_json(raw, what=str(index), max_bytes=MAX_INDEX_BYTES)
+    members = require_object(document, what=str(index), known=("manifests",))
+    listed = members.get("manifests")
+    if not isinstance(listed, list) or len(listed) + len(lines) > MAX_ENTRIES:
+        raise FileError(
+            f"{index} lists nothing, or {MAX_ENTRIES} manifests already",
+            remedy="Make the layout again.",
         )
-        text = json.dumps(members, separators=(",", ":"))
-        write_file(index, text.encode(), mode=0o644)
+    kept = [old for old in listed if not any(_is_replaced(old, new) for new in lines)]
+    changed = {**members, "manifests": [*kept, *lines]}
+    text = json.dumps(changed, separators=(",", ":"))
+    write_file(index, text.encode(), mode=0o644)
 
 
-def _write_blob(path: Path, raw: bytes) -> None:
+def _is_replaced(old: Json, new: dict[str, object]) -> bool:
+    """Whether a line goes: its name or tag is given anew, or it is listed again."""
+    (name, tag), (old_name, old_tag) = _names(new), _names(old)
+    if not name and not tag:
+        same = isinstance(old, dict) and old.get("digest") == new["digest"]
+        return same and not old_name and not old_tag
+    return name == old_name if name and old_name else tag == old_tag
+
+
+def _names(line: object) -> tuple[object, object]:
+    """Return full name and tag of a line of index.json; whatever it is, or None."""
+    said = line.get("annotations") if isinstance(line, dict) else None
+    members = said if isinstance(said, dict) else {}
+    return members.get(IMAGE_NAME), members.get(REF_NAME)
+
+
+def _write_blob(root: Path, blob: Blob, tell: Tell | None) -> None:
     """Write a blob unless it is there already, whole."""
-    with contextlib.suppress(EnforcerError):
-        if read_file(path, max_bytes=len(raw), follow=False) == raw:
-            return
-    write_file(path, raw, mode=0o644)
+    folder = root / "blobs" / blob.digest.algorithm
+    make_folder(folder, mode=FOLDER_MODE)
+    path = folder / blob.digest.hex
+    if _is_whole(path, blob):
+        return
+    temporary = path.with_name(f".tmp-{secrets.token_hex(8)}")
+    try:
+        write_blob(temporary, path.name, blob, tell)
+        temporary.rename(path)
+        sync_folder(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path, blob: Blob) -> bool:
+    hashed = hashlib.new(blob.digest.algorithm)
+    try:
+        with open_regular(path, follow=False) as handle:
+            for part in parts(handle, 0, blob.size, str(path)):
+                hashed.update(part)
+            size = os.fstat(handle).st_size
+    except EnforcerError:
+        return False
+    return size == blob.size and hashed.hexdigest() == blob.digest.hex

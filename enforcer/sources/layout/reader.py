@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from enforcer.core.carried import is_carried
 from enforcer.core.codes import Code
 from enforcer.core.collected import Collected, EvidenceFile, Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
@@ -160,7 +161,8 @@ class Layout:
         raw = self._manifest(descriptor)
         found = parse_signature_manifest(raw) or parse_evidence_manifest(raw)
         if found is None:
-            if wanted is None or descriptor.digest in wanted:
+            is_wanted = descriptor.digest in wanted if wanted else not is_carried(raw)
+            if is_wanted:
                 yield self._content(descriptor)
         elif wanted is None or found.subject.digest in wanted:
             yield self._about(raw, found)

@@ -11,6 +11,7 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import MalformedError, clip
 
 BLOCK = 512
+END = bytes(2 * BLOCK)  # two blocks of nothing (pax(1))
 MAX_NAME_BYTES = 255  # of a whole name; a blob named by sha512 has 142
 
 FILES = (b"0", b"\0")
@@ -186,3 +187,24 @@ def _shown(raw: bytes) -> str:
 
 def _text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
+
+
+def file_header(name: str, size: int) -> bytes:
+    """Write the header of a plain file of nobody's, of no time: ustar, pax if it must.
+
+    `name` has at most a hundred ASCII characters, as those of a layout do.
+    """
+    if size <= _FITS:
+        return _ustar(name, size, FILES[0])
+    text = b"size=%d\n" % size
+    record = b"%d %s" % (len(text) + 3, text)  # of two digits, as sizes go
+    padding = bytes(-len(record) % BLOCK)
+    return _ustar(name, len(record), PAX) + record + padding + _ustar(name, 0, FILES[0])
+
+
+def _ustar(name: str, size: int, kind: bytes) -> bytes:
+    head = name.encode("ascii").ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2
+    head += b"%011o\0" % size + b"00000000000\0"
+    tail = kind.ljust(101, b"\0") + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
+    total = sum(head) + 8 * 32 + sum(tail)
+    return (head + b"%06o\0 " % total + tail).ljust(BLOCK, b"\0")
