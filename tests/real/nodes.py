@@ -29,6 +29,7 @@ from tests.engines.watched import Watch
 from tests.real.acme import People, Policy, acme_stage
 from tests.real.stage import Done, Stage, said
 
+CA_FILE = "SSL_CERT_FILE"  # what programs in Go trust
 SYSTEM = "/usr/sbin:/usr/bin:/sbin:/bin"
 SOAK = bool(os.environ.get("ENFORCER_SOAK"))
 # Where an image is built and where it starts: each engine once, else all with all.
@@ -46,7 +47,8 @@ _CODE = re.compile(r"\[(ENF-\d{4})\]")
 class Node:
     """A host with an engine, and its prompt.
 
-    `keys/` in its folder has everybody's keys; typed `notation` is ACME's.
+    `keys/` in its folder has everybody's keys; typed `notation` is ACME's. With a `ca`,
+    whose certificate that is, registries speak TLS, else HTTP.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Node:
         engine: str,
         network: Network | None = None,
         watch: Watch | None = None,
+        ca: Path | None = None,
     ) -> None:
         self.stage = stage
         self.engine = engine
@@ -64,6 +67,7 @@ class Node:
         self._bin = stage.host.home / "bin"
         self._network = network
         self._before = watch.before_command if watch else ()
+        self._ca = ca
         for folder in (self.folder, self._bin):
             folder.mkdir()
         (self.folder / "keys").symlink_to(who.release.key.parent)
@@ -82,7 +86,8 @@ class Node:
         with inside:
             done = run(
                 [*self._before, "/bin/sh", "-c", command],
-                env={"PATH": f"{self._bin}:{SYSTEM}", "NO_COLOR": "1"},
+                env={"PATH": f"{self._bin}:{SYSTEM}", "NO_COLOR": "1"}
+                | _trust(self._ca),
                 cwd=self.folder,
                 check=check,
             )
@@ -151,12 +156,14 @@ class Node:
 
     def signs(self, image: str, by: str) -> None:
         """Sign what is in a registry, there."""
-        self.types(f"notation sign --insecure-registry --key {by} {image}")
+        insecure = "" if self._ca else "--insecure-registry "
+        self.types(f"notation sign {insecure}--key {by} {image}")
 
     def brings(self, image: str) -> None:
         """Bring the signatures about something from its registry to this host."""
         layout = self.stage.name("brought")
-        words = "oras copy --recursive --from-plain-http --to-oci-layout --no-tty"
+        insecure = "" if self._ca else "--from-plain-http "
+        words = f"oras copy --recursive {insecure}--to-oci-layout --no-tty"
         self.types(f"{words} {image} {layout}:1")
         self.types(f"enforcer cache import oci-layout:{layout}")
 
@@ -165,7 +172,8 @@ class Node:
         if self.is_docker:
             self.types(f"docker pull -q {name}")
         else:
-            self.types(f"ctr images pull --plain-http {name}")
+            insecure = "" if self._ca else "--plain-http "
+            self.types(f"ctr images pull {insecure}{name}")
 
     def renames(self, name: str, other: str) -> None:
         """Give an image one more name."""
@@ -193,7 +201,9 @@ class Node:
 
     def _write_programs(self, who: People) -> None:
         home = {"HOME": str(self.folder), "PATH": SYSTEM}
-        ours = [sys.executable, "-m", "enforcer", *self.stage.host.folders]
+        # Whom it trusts is said in enforcer.yaml.
+        python = ["/usr/bin/env", "-u", CA_FILE, sys.executable]
+        ours = [*python, "-m", "enforcer", *self.stage.host.folders]
         self._write("enforcer", home | {"PYTHONPATH": str(Path.cwd())}, ours)
         self._write("notation", who.notation.environment, [program("notation")])
         self._write("oras", home, [program("oras")])
@@ -235,13 +245,19 @@ def node(
     *,
     network: Network | None = None,
     watch: Watch | None = None,
+    ca: Path | None = None,
 ) -> Iterator[Node]:
     """Run a node; with a `network`, in that alone, and with a `watch` under strace."""
-    before = watch.before if watch else ()
+    trusted = [f"{name}={value}" for name, value in _trust(ca).items()]
+    before = ["/usr/bin/env", *trusted, *(watch.before if watch else ())]
     with ExitStack() as stack:
         with network.inside() if network else contextlib.nullcontext():
             stage = stack.enter_context(acme_stage(engine, who, policy, before=before))
-        yield Node(stage, who, engine=engine, network=network, watch=watch)
+        yield Node(stage, who, engine=engine, network=network, watch=watch, ca=ca)
+
+
+def _trust(ca: Path | None) -> dict[str, str]:
+    return {CA_FILE: str(ca)} if ca else {}
 
 
 def _result(done: Done) -> str:
