@@ -14,7 +14,7 @@ from enforcer.core.registry_access import Access
 from enforcer.ports import AuditLog, Engines, LiveEngines, PolicyInForce, SweepLog
 from enforcer.settings import RegistrySettings, Settings
 from enforcer.sources.break_glass import BreakGlassFolder
-from enforcer.sources.cache import DiskCache
+from enforcer.sources.cache import DiskCache, Quota
 from enforcer.sources.plugins import PluginRunner, TrustedPlugin
 from enforcer.sources.revocation.store import EvidenceStore
 from enforcer.sources.trust import (
@@ -45,7 +45,13 @@ class Host:
 
 def assemble(settings: Settings) -> Host:
     """Build the sources that enforcer.yaml names."""
-    return Host(KeptPolicy(), DiskCache(settings.cache_dir))
+    return Host(KeptPolicy(), signature_cache(settings))
+
+
+def signature_cache(settings: Settings) -> DiskCache:
+    """Build the signature cache, with the room that enforcer.yaml gives it."""
+    room = Quota(settings.cache.max_bytes, settings.cache.max_files)
+    return DiskCache(settings.cache_dir, room)
 
 
 def load_policy(settings: Settings, *, trusted: bool = True) -> PolicyInForce:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from enforcer.assembly import signature_cache
 from enforcer.audit.clock import HostClock
 from enforcer.cli.main import DONE, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
@@ -14,7 +15,7 @@ from enforcer.cli.target import Target
 from enforcer.cli.targets import FORMS, open_target
 from enforcer.cli.verify import parse_pair
 from enforcer.core.certificate import signature_algorithm
-from enforcer.core.collected import SignatureFile
+from enforcer.core.collected import Origin, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.envelope.untrusted import HASHES, EnvelopeFormat
 from enforcer.core.signature_manifest import build_signature_manifest
@@ -23,7 +24,6 @@ from enforcer.core.signing import parse_signer, sign_envelope, thumbprints
 from enforcer.core.statement import StoreName, StoreType
 from enforcer.core.truststore import parse_store_file
 from enforcer.files import read_file
-from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout.add import add_to_layout
 
 MAX_PEM_BYTES = 1024 * 1024
@@ -105,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
             at,
         )
         signature = SignatureFile(manifest, envelope)
-        DiskCache(settings.cache_dir).add([*target.contents, signature])
+        origin = Origin("signed on this host", at)
+        signature_cache(settings).add([*target.contents, signature], origin=origin)
         if arguments.write_layout and target.folder:
             add_to_layout(target.folder, signature)
     _show(target, described, layer, arguments)

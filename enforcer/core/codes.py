@@ -71,6 +71,8 @@ class Code(StrEnum):
     CACHE_CORRUPT = "ENF-1401"
     CACHE_UNAVAILABLE = "ENF-1402"
     AUDIT_UNAVAILABLE = "ENF-1403"
+    CACHE_FULL = "ENF-1404"
+    IMAGES_UNKNOWN = "ENF-1405"
 
     DOCKER_CALL_UNKNOWN = "ENF-1501"
     DOCKER_BODY_UNREADABLE = "ENF-1502"
@@ -457,6 +459,17 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.CACHE_UNAVAILABLE: (
         "The signature cache cannot be read or written.",
         "Check the folder, its owner and the disk.",
+    ),
+    Code.CACHE_FULL: (
+        "What was to be imported would make the signature cache larger than "
+        "enforcer.yaml allows. Nothing of it was stored, and nothing was dropped.",
+        "Run `enforcer cache gc`, or raise `cache: {maxBytes, maxFiles}`.",
+    ),
+    Code.IMAGES_UNKNOWN: (
+        "Which images an engine holds cannot be read, so that nobody can say which "
+        "signatures are needed. None was dropped.",
+        "Run it as root, and list in enforcer.yaml the engines that are on this host, "
+        "and no others.",
     ),
     Code.AUDIT_UNAVAILABLE: (
         "The decision could not be written to the audit log. What cannot be "

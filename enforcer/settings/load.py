@@ -86,6 +86,7 @@ _FIELDS = {
     "deadlineSeconds": "deadline_seconds",
     "sweep": "sweep",
     "registries": "registries",
+    "cache": "cache",
 }
 
 

@@ -17,6 +17,7 @@ from enforcer.core.strictyaml import (
 from enforcer.settings.values import (
     LEVELS,
     MAX_DEADLINE_SECONDS,
+    CacheSettings,
     EngineSettings,
     NotationSettings,
     PluginSettings,
@@ -28,6 +29,10 @@ API_VERSION = "enforcer/v1"
 MAX_EVERY_SECONDS = 24 * 3600
 MAX_GRACE_SECONDS = 600  # kubelet's usual is 30, Docker's 10
 
+MAX_SIZE = 1024**5  # 1 PiB: more is a slip
+_UNITS = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+
+_SIZE = re.compile(r"([1-9][0-9]{0,15})(|KiB|MiB|GiB|TiB)")
 _EVERY = re.compile(r"([1-9][0-9]{0,3})([mh])")
 
 
@@ -77,6 +82,35 @@ def _grace(reader: YamlReader, node: Node) -> int:
     if not 1 <= seconds <= MAX_GRACE_SECONDS:
         reader.problem(node, f"expected a number from 1 to {MAX_GRACE_SECONDS}")
     return seconds
+
+
+def _cache(reader: YamlReader, node: Node) -> CacheSettings:
+    found = reader.mapping(node, {"maxBytes": size, "maxFiles": _files})
+    default = CacheSettings()
+    return CacheSettings(
+        found.get("maxBytes", default.max_bytes),
+        found.get("maxFiles", default.max_files),
+    )
+
+
+def size(reader: YamlReader, node: Node) -> int:
+    """Read a size in bytes: a whole number, with KiB, MiB, GiB or TiB behind or not."""
+    match = _SIZE.fullmatch(plain(node, "str") or plain(node, "int") or "")
+    bytes_ = int(match[1]) * _UNITS[match[2]] if match else 0
+    if not 0 < bytes_ <= MAX_SIZE:
+        reader.problem(
+            node,
+            f"{shown(node)} is not a size such as 500MiB or 1GiB, in bytes without",
+        )
+    return bytes_
+
+
+def _files(reader: YamlReader, node: Node) -> int:
+    text = plain(node, "int") or ""
+    count = int(text) if text.isdecimal() and len(text) < 10 else 0
+    if not count:
+        reader.problem(node, f"{shown(node)} is not a number of files")
+    return count
 
 
 def _notation(reader: YamlReader, node: Node) -> NotationSettings:
@@ -193,6 +227,7 @@ TOP: dict[str, Check] = {
     "deadlineSeconds": _seconds,
     "sweep": _sweep,
     "registries": _registries,
+    "cache": _cache,
     "stateDir": _path,
     "runDir": _path,
     "logDir": _path,

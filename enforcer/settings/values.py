@@ -99,6 +99,14 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """How much the signature cache may hold: bytes with its index, and files."""
+
+    max_bytes: int = 1024**3
+    max_files: int = 200_000
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything enforcer.yaml says, with the defaults of design section 5."""
 
@@ -115,6 +123,7 @@ class Settings:
     deadline_seconds: int = MAX_DEADLINE_SECONDS
     sweep: SweepSettings = SweepSettings()
     registries: tuple[RegistrySettings, ...] = ()
+    cache: CacheSettings = CacheSettings()
 
     @property
     def cache_dir(self) -> Path:

@@ -14,6 +14,7 @@ from enforcer.core.strictyaml import MAX_PROBLEMS
 from enforcer.files import FileNotTrustedError
 from enforcer.settings import (
     DEFAULT_ENGINES,
+    CacheSettings,
     Settings,
     SettingsError,
     SweepSettings,
@@ -62,6 +63,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         "notation: {allowLevels: [permissive, audit]}\n"
         f"engines: [{containerd}, {docker}]\n"
         "sweep: {every: 5m, onDenied: stop, graceSeconds: 10}\n"
+        "cache: {maxBytes: 5GiB, maxFiles: 7}\n"
         "stateDir: /state\nrunDir: /run/e\n",
     )
 
@@ -70,6 +72,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert [engine.kind for engine in found.engines] == ["containerd", "docker"]
     assert found.engines[1].api == Path("/run/docker.sock")
     assert found.sweep == SweepSettings(300, "stop", 10)
+    assert found.cache == CacheSettings(5 * 1024**3, 7)
     assert found.trust_dir == Path("/n/truststore/x509")
     assert (found.state_dir, found.run_dir) == (Path("/state"), Path("/run/e"))
     assert found.log_dir == Path("/state/log")
@@ -144,6 +147,13 @@ def test_an_empty_file_is_no_settings(tmp_path: Path, text: str) -> None:
         ),
         (HEAD + "notation: {allowLevels: audit}\n", "expected a list"),
         (HEAD + "notation: {allowLevels: [strict]}\n", '"strict" is not one of'),
+        (HEAD + "cache: {size: 1}\n", "unknown key"),
+        (HEAD + "cache: {maxBytes: 1GB}\n", '"1GB" is not a size such as 500MiB'),
+        (HEAD + "cache: {maxBytes: 0}\n", '"0" is not a size such as 500MiB'),
+        (HEAD + "cache: {maxBytes: 2000TiB}\n", "is not a size such as 500MiB"),
+        (HEAD + "cache: {maxBytes: [1]}\n", "a list or mapping is not a size"),
+        (HEAD + "cache: {maxFiles: 0}\n", '"0" is not a number of files'),
+        (HEAD + "cache: {maxFiles: -1}\n", '"-1" is not a number of files'),
         (HEAD + "sweep: {often: 1m}\n", "unknown key"),
         (HEAD + "sweep: {every: 59}\n", '"59" is not a time from 1m to 24h'),
         (HEAD + "sweep: {every: 25h}\n", '"25h" is not a time from 1m to 24h'),

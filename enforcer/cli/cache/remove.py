@@ -2,10 +2,10 @@
 
 import argparse
 
+from enforcer.assembly import signature_cache
 from enforcer.cli.main import DONE, REFUSED
 from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.cli.targets import parse_digest
-from enforcer.sources.cache import DiskCache
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove, and say how many."""
-    cache = DiskCache(settings_of(arguments).cache_dir)
+    cache = signature_cache(settings_of(arguments))
     digests = [parse_digest(text) for text in arguments.digest]
     count = sum(cache.remove(digest) for digest in digests)
     if is_json(arguments):

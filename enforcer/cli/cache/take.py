@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from enforcer.assembly import signature_cache
 from enforcer.audit.clock import HostClock
 from enforcer.cli.cache.evidence import Taken, take_evidence
 from enforcer.cli.cache.take_registry import collect_from_registry
@@ -16,7 +17,6 @@ from enforcer.cli.targets import split_layout
 from enforcer.core.collected import Collected, EvidenceFile, Origin, Refused
 from enforcer.core.digest import Digest
 from enforcer.core.errors import clip
-from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import Layout, open_archive, open_layout
 from enforcer.sources.layout.archive import STDIN
 from enforcer.sources.layout.saved import collect_saved, is_saved
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     at = HostClock().now()
     with _open(arguments) as (name, collect):
         later: list[Digest] = []
-        count, refused = DiskCache(settings.cache_dir).add(
+        count, refused = signature_cache(settings).add(
             _now(collect(), later), origin=Origin(arguments.source, at)
         )
         # Whose evidence counts is known only now that the signatures are here.

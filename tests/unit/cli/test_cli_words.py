@@ -147,11 +147,13 @@ def test_a_cache_is_filled_listed_and_emptied(host: Host) -> None:
 
     listed = host.run("cache", "list", *other, "-o", "json").json
     assert [list(entry) for entry in listed] == [
-        ["subject", "signature", "manifest", "mediaType"]
+        ["subject", "signature", "manifest", "mediaType", "origins"]
     ] * 2
+    assert {entry["origins"][0]["place"] for entry in listed} == {host.target}
     assert {entry["subject"] for entry in listed} == {str(host.digest)}
     text = host.run("cache", "list", *other).out
     assert all(entry["signature"] in text for entry in listed)
+    assert text.count(f"  {host.target} at 20") == 2
 
     gone = host.run("cache", "remove", listed[0]["signature"], *other, "-o", "json")
     assert gone.json == {"removed": 1}
@@ -184,14 +186,15 @@ def test_an_import_says_what_it_refused_and_goes_on(host: Host) -> None:
 def test_fsck_tells_and_mends(host: Host) -> None:
     host.sign()
     cache = host.root / "state" / "cache"
-    assert host.run("cache", "fsck").out == "3 good, 0 damaged, 0 lost\n"
+    assert host.run("cache", "fsck").out == "4 good, 0 damaged, 0 lost, 0 unnamed\n"
 
     (cache / "blobs" / "sha256" / "junk").touch()
     envelope = next(iter(DiskCache(cache).entries())).envelope
     (cache / "blobs" / "sha256" / Digest.parse(envelope).hex).unlink()
     told = host.run("cache", "fsck", "-o", "json")
     assert told.status == 1
-    assert told.json == {"good": 2, "damaged": ["junk"], "lost": [envelope]}
+    found = {"good": 3, "damaged": ["junk"], "lost": [envelope], "unnamed": []}
+    assert told.json == found
     assert "damaged: junk\n" in host.run("cache", "fsck").out
     assert f"lost: {envelope}; import it again" in host.run("cache", "fsck").out
 

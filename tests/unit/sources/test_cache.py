@@ -27,6 +27,7 @@ from enforcer.core.signature_manifest import parse_signature_manifest
 from enforcer.core.subject import Content
 from enforcer.ports import CacheError
 from enforcer.sources.cache import DiskCache
+from enforcer.sources.cache.schema import raw as bytes_of
 from tests.unit.sources.signed import SOAK, compact, image, root_of, signature
 
 ONE, TWO = image("one"), image("two")
@@ -177,7 +178,7 @@ def test_repair_puts_junk_aside_and_deletes_nothing(root: Path) -> None:
     (blobs / "folder" / "file").write_text("precious")
     (blobs / "link").symlink_to("/etc/passwd")
     os.mkfifo(blobs / "pipe")
-    (blobs / ".tmp-0123").write_text("of a writer that died")
+    (root / "incoming" / "0123").write_text("of a writer that died")
     wreck(blob(root, OTHER.envelope), "changed")
     junk = {"README", "A" * 64, "folder", "link", "pipe", Digest.of(OTHER.envelope).hex}
     cache = DiskCache(root)
@@ -185,14 +186,15 @@ def test_repair_puts_junk_aside_and_deletes_nothing(root: Path) -> None:
     told = cache.check(repair=False)
     mended = cache.check(repair=True)
 
+    half = Digest.of(OTHER.manifest).hex  # of no use without its envelope
     assert set(told.damaged) == set(mended.damaged) == junk
     assert told.lost == (str(Digest.of(OTHER.envelope)),)
     aside = {
         path.name.rpartition(".")[0]: path for path in (root / "damaged").iterdir()
     }
-    assert set(aside) == junk
+    assert set(aside) == junk | {half}
     assert (aside["folder"] / "file").read_text() == "precious"
-    assert not (blobs / ".tmp-0123").exists()
+    assert not (root / "incoming" / "0123").exists()
     assert cache.check(repair=False) == cache.check(repair=True)
     assert found(root) == {GOOD.envelope}
 
@@ -207,16 +209,15 @@ def test_importing_again_heals(root: Path) -> None:
 
 def test_the_index_cannot_lie_about_content(root: Path) -> None:
     """T-CA-2, T-CA-3: whatever it says, the bytes are those of their digest."""
-    wrong, envelope = signature(TWO.manifest), str(Digest.of(GOOD.envelope))
+    wrong, envelope = signature(TWO.manifest), bytes_of(Digest.of(GOOD.envelope))
     DiskCache(root).add([TWO.manifest, wrong])
     with sqlite3.connect(root / "index.db") as database:
         database.execute(
-            "UPDATE signatures SET envelope = ?, media_type = 'application/cose' "
-            "WHERE envelope = ?",
-            [str(Digest.of(wrong.envelope)), envelope],
+            "UPDATE signatures SET envelope = ?, form = 1 WHERE envelope = ?",
+            [bytes_of(Digest.of(wrong.envelope)), envelope],
         )
         database.execute(
-            "INSERT INTO configs VALUES(?,?)", [str(ONE.config_digest), envelope]
+            "INSERT INTO configs VALUES(?,?)", [bytes_of(ONE.config_digest), envelope]
         )
     database.close()
 
@@ -227,19 +228,42 @@ def test_the_index_cannot_lie_about_content(root: Path) -> None:
     assert list(contents) == [ONE.manifest, ONE.index]
 
 
-@pytest.mark.parametrize("value", [None, 7, b"\xff", "no digest", "sha256:../../x"])
-def test_rows_of_any_shape_are_an_error_of_ours(root: Path, value: object) -> None:
+@pytest.mark.parametrize("column", ["envelope", "form"])
+@pytest.mark.parametrize("value", [7, -1, b"\xff", "no digest", "sha256:../../x"])
+def test_rows_of_any_shape_are_an_error_of_ours(
+    root: Path, column: str, value: object
+) -> None:
     with sqlite3.connect(root / "index.db") as database:
-        database.execute("DROP TABLE signatures")
-        database.execute(
-            "CREATE TABLE signatures(about, subject, envelope, media_type, manifest)"
-        )
-        row = [str(ABOUT), str(TARGET), value, "application/jose+json", str(TARGET)]
-        database.execute("INSERT INTO signatures VALUES(?,?,?,?,?)", row)
+        change = f"UPDATE OR IGNORE signatures SET {column} = ?"  # noqa: S608
+        database.execute(change, [value])
+        database.execute("DELETE FROM likely")
     database.close()
 
     with pytest.raises(CacheError, match=r"\[ENF-1401\]"):
         found(root)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP INDEX IF EXISTS x; ALTER TABLE likely ADD COLUMN x",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TRIGGER t AFTER DELETE ON blobs BEGIN DELETE FROM signatures; END",
+        "ALTER TABLE configs RENAME TO other; CREATE VIEW configs AS WITH RECURSIVE "
+        "r(config, manifest) AS (VALUES(1, 2) UNION ALL SELECT * FROM r) "
+        "SELECT * FROM r",
+    ],
+)
+def test_other_tables_than_ours_are_damage(root: Path, change: str) -> None:
+    """A view could keep us busy for ever, a trigger forget what it should keep."""
+    database = sqlite3.connect(root / "index.db")
+    database.executescript(change)
+    database.close()
+
+    with pytest.raises(CacheError, match=r"\[ENF-1401\]"):
+        found(root)
+    with pytest.raises(CacheError, match=r"\[ENF-1401\]"):
+        DiskCache(root).add([OTHER])
 
 
 def test_a_media_type_comes_from_the_manifest_itself(tmp_path: Path) -> None:
@@ -343,6 +367,7 @@ def test_no_flipped_bit_is_ever_returned(root: Path) -> None:
 WRITER = """
 import sys, pathlib
 from enforcer.sources.cache import DiskCache
+from enforcer.sources.cache.schema import raw as bytes_of
 from tests.unit.sources.signed import image, signature
 cache = DiskCache(pathlib.Path(sys.argv[1]))
 print("ready", flush=True)
@@ -491,7 +516,12 @@ def test_orphans_of_a_crash_come_back_with_repair(root: Path) -> None:
     late = signature(TWO.manifest)
     for raw in (TWO.manifest.raw, late.manifest, late.envelope):
         blob(root, raw).write_bytes(raw)
-    assert DiskCache(root).check(repair=False).damaged == ()
+    told = DiskCache(root).check(repair=False)
+    assert told.damaged == ()
+    assert set(told.unnamed) == {
+        str(Digest.of(blob_))
+        for blob_ in (TWO.manifest.raw, late.manifest, late.envelope)
+    }
     assert found(root, TWO.manifest.descriptor) == set()
 
     DiskCache(root).check(repair=True)

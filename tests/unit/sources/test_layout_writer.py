@@ -326,9 +326,11 @@ def test_a_stream_that_breaks_off_has_no_end(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_cannot_be_written_is_an_error() -> None:
-    with Path("/dev/full").open("wb", buffering=0) as full:
-        with pytest.raises(OSError, match="No space"):
-            stream_archive(full, contents())
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(OSError, match="No space"),
+    ):
+        stream_archive(full, contents())
 
 
 # -- into a layout that is there -------------------------------------------------------

@@ -1,0 +1,149 @@
+"""`fsck`: every blob hashed, and the index compared with one made from them anew."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from sqlite3 import Connection
+
+from enforcer.core.collected import SignatureFile
+from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError
+from enforcer.core.signature_manifest import parse_signature_manifest
+from enforcer.files import make_folder
+from enforcer.ports import CacheError
+from enforcer.sources.cache.crowds import prove_all
+from enforcer.sources.cache.folder import CacheFolder, translated
+from enforcer.sources.cache.origin import is_record, parse_record
+from enforcer.sources.cache.schema import (
+    digest_of,
+    drop_unnamed,
+    enter_blobs,
+    enter_content,
+    enter_origin,
+    enter_signature,
+)
+
+# All that the blobs say. Numbers and hints may differ between one index and another.
+_FACTS = (
+    "SELECT digest, size FROM blobs ORDER BY 1",
+    "SELECT targets.digest, targets.size, targets.type, envelope, form, manifest "
+    "FROM signatures JOIN targets ON targets.id = target ORDER BY 1, 2, 3, 4, 5, 6",
+    "SELECT config, manifest FROM configs ORDER BY 1, 2",
+    "SELECT child, parent FROM lists ORDER BY 1, 2",
+    "SELECT origins.digest, records.digest, place, at FROM origins "
+    "JOIN records ON records.id = record ORDER BY 1, 2",
+    "SELECT files, bytes FROM usage",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What fsck found.
+
+    Attributes:
+        blobs: How many are good.
+        damaged: Files that are not what their name says, and an unusable index.
+        lost: Digests the index knows and no good blob has.
+        unnamed: Good blobs that the index does not know.
+    """
+
+    blobs: int
+    damaged: tuple[str, ...]
+    lost: tuple[str, ...]
+    unnamed: tuple[str, ...] = ()
+
+
+def check(folder: CacheFolder, *, repair: bool) -> Check:
+    """Look at everything; see `DiskCache.check`."""
+    if not folder.root.exists():
+        return Check(0, (), ())
+    with folder.writing(sound=False):
+        good, damaged = _hash_all(folder)
+        with folder.database.making() as made:
+            _rebuild(made, folder, good)
+            meant = _named(made)
+            try:
+                held = folder.database.ask(
+                    lambda index: (_named(index), _agree(index, made))
+                )
+                named, same = held or (set(), True)
+            except CacheError:
+                named, same = good, False
+            if named <= good and (named is good or named == meant) and not same:
+                damaged.append(folder.database.path)
+            if repair:
+                useless = [folder.blobs.place(digest) for digest in good - meant]
+                with translated():
+                    for path in (*damaged, *useless):
+                        _set_aside(folder, path)
+                folder.database.put_in_place(made)
+    return Check(
+        len(good),
+        tuple(path.name for path in damaged),
+        tuple(sorted(map(str, named - good))),
+        tuple(sorted(map(str, good - named))),
+    )
+
+
+def _hash_all(folder: CacheFolder) -> tuple[set[Digest], list[Path]]:
+    good, damaged = set(), []
+    for name in sorted(folder.blobs.names()):
+        try:
+            digest = Digest.parse(f"sha256:{name}")
+            folder.read(digest)
+            good.add(digest)
+        except EnforcerError:
+            damaged.append(folder.blobs.folder / name)
+    return good, damaged
+
+
+def _rebuild(index: Connection, folder: CacheFolder, digests: Iterable[Digest]) -> None:
+    """Enter all that blobs say; one that is an envelope, or of no use, says nothing."""
+    for digest in sorted(digests):
+        with contextlib.suppress(EnforcerError):
+            _enter(index, folder, folder.read(digest))
+    drop_unnamed(index)
+    prove_all(index, folder)
+
+
+def _enter(index: Connection, folder: CacheFolder, blob: bytes) -> None:
+    if is_record(blob):
+        blobs = {enter_origin(index, parse_record(blob)): blob}
+    elif (parsed := parse_signature_manifest(blob)) is None:
+        blobs = {enter_content(index, blob): blob}
+    else:
+        envelope = folder.read(parsed.envelope.digest)
+        entered = enter_signature(index, SignatureFile(blob, envelope))
+        blobs = {entered.manifest: blob, entered.envelope: envelope}
+    enter_blobs(index, ((digest, len(raw)) for digest, raw in blobs.items()))
+
+
+def _named(index: Connection) -> set[Digest]:
+    return {digest_of(row[0]) for row in index.execute("SELECT digest FROM blobs")}
+
+
+def _agree(held: Connection, made: Connection) -> bool:
+    """Whether an index is sound, and says what one made anew says."""
+    (sound,) = held.execute("PRAGMA integrity_check(1)").fetchone()
+    return sound == "ok" and all(
+        all(
+            one == other
+            for one, other in zip_longest(held.execute(fact), made.execute(fact))
+        )
+        for fact in _FACTS
+    )
+
+
+def _set_aside(folder: CacheFolder, path: Path) -> None:
+    """Move what is damaged away; the index stays until there is another."""
+    aside = folder.root / "damaged"
+    make_folder(aside)
+    place = aside / f"{path.name}.{secrets.token_hex(4)}"
+    if path == folder.database.path and path.is_file() and not path.is_symlink():
+        os.link(path, place)
+    elif os.path.lexists(path):
+        path.rename(place)

@@ -1,0 +1,336 @@
+"""`index.db`, opened to be asked or to be changed: SQLite in WAL mode.
+
+Readers see the last commit and wait for no writer. Every write ends with the log
+(`-wal`) copied into the file, so that at rest the file alone is whole: whoever can only
+read, or finds no room for `-shm`, reads it alone while no writer is at work.
+
+Who opens anything here acts as the folder's owner: to open a log is to write.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from enforcer.core.codes import Code
+from enforcer.files import sync_folder
+from enforcer.owner import as_owner
+from enforcer.ports import CacheError
+from enforcer.sources.cache.schema import SCHEMA, create
+
+RECOVER_SECONDS = 1.0  # another process reads the log of a writer that died
+CHECKPOINT_SECONDS = 5.0  # a reader's question, which takes milliseconds
+ALONE_SECONDS = 1.0  # a writer, where the log cannot be read; a decision has three
+ALONE_POLL_SECONDS = 0.02
+READ_CACHE_KIB = 512
+WRITE_CACHE_KIB = 16 * 1024  # a hundred thousand signatures are four times that
+ATTEMPTS = 3  # at a file that is replaced meanwhile
+
+_UNAVAILABLE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+# sqlite3 raises UnicodeDecodeError for messages that quote a damaged schema.
+ERRORS = (sqlite3.Error, OSError, UnicodeDecodeError)
+
+_Found = TypeVar("_Found")
+_Marks = tuple[tuple[int, int] | None, ...]
+Question = Callable[[sqlite3.Connection], _Found]
+
+
+class Database:
+    """The index file of a cache folder. Safe to share between threads.
+
+    Without the file the cache is empty, unless there are blobs: then it was lost,
+    which is an error.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.path = root.absolute() / "index.db"
+        self._kept: sqlite3.Connection | None = None
+        self._marks: _Marks = ()
+        self._turn = threading.Lock()
+
+    def __del__(self) -> None:
+        self._let_go()
+
+    # -- reading -----------------------------------------------------------------
+
+    def ask(self, question: Question[_Found]) -> _Found | None:
+        """Return what a question finds in the last commit; None without a cache.
+
+        Raises:
+            CacheError: The index cannot be used.
+        """
+        try:
+            if not _is_there(self.path) and not _is_there(self._root / "blobs"):
+                return None
+            with self._turn:
+                return self._answer(question)
+        except ERRORS as error:
+            raise self.unusable(error) from error
+
+    def _answer(self, question: Question[_Found]) -> _Found:
+        for _ in range(ATTEMPTS):
+            before = self._require_files()
+            try:
+                found = question(self._reader(before))
+            except ERRORS as error:
+                self._let_go()
+                if not _is_refused(error):
+                    raise
+                with as_owner(self._root):
+                    return self._alone(question)
+            if _mark(self.path) == before[0]:
+                return found
+        raise OSError("it is replaced again and again")
+
+    def _reader(self, marks: _Marks) -> sqlite3.Connection:
+        """Return the kept connection, or another where one of its files is another.
+
+        Its log and its `-shm` are where it first found them, whatever has been put in
+        their places since.
+        """
+        if self._kept is None or self._marks != marks:
+            self._let_go()
+            with as_owner(self._root):
+                self._kept = _connect(self.path, "mode=ro", RECOVER_SECONDS)
+                _settle(self._kept, READ_CACHE_KIB)
+                self._kept.execute("PRAGMA query_only = ON")
+                _require_schema(self._kept)  # opens the log, too
+            self._marks = self._require_files()
+        return self._kept
+
+    def _alone(self, question: Question[_Found]) -> _Found:
+        """Ask the file without its log, which has to be empty, while nobody writes."""
+        with _no_writer(self._root / "lock"):
+            log = _log_of(self.path)
+            if log.exists() and log.stat().st_size:
+                raise OSError(
+                    f"{log.name} has to be read in, which needs room and leave to write"
+                )
+            found = _connect(self.path, "mode=ro&immutable=1", 0)
+            with contextlib.closing(found) as connection:
+                _settle(connection, READ_CACHE_KIB)
+                _require_schema(connection)
+                return question(connection)
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+        self._kept, self._marks = None, ()
+
+    # -- changing: the caller holds the lock, and is the owner ---------------------
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[sqlite3.Connection]:
+        """Lend a transaction; when the block raises, nothing has changed.
+
+        Raises:
+            CacheError: The index cannot be used, or the disk did not take it.
+        """
+        try:
+            self._require_files()
+            opened = _connect(self.path, "mode=rw", CHECKPOINT_SECONDS)
+            with contextlib.closing(opened) as connection:
+                _settle(connection, WRITE_CACHE_KIB)
+                _require_schema(connection)
+                _require_log(connection)
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+                _check_point(connection)
+        except ERRORS as error:
+            raise self.unusable(error) from error
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[sqlite3.Connection]:
+        """Lend an empty index, in a file beside that is gone afterwards.
+
+        `put_in_place` makes it the index.
+        """
+        path = self._beside
+        try:
+            _remove(path)
+            path.touch(mode=0o600, exist_ok=False)
+            with contextlib.closing(_connect(path, "mode=rw", 0)) as connection:
+                _settle(connection, WRITE_CACHE_KIB)
+                for setting in ("journal_mode", "synchronous"):
+                    connection.execute(f"PRAGMA {setting} = OFF")  # it may be lost
+                connection.execute("BEGIN")
+                create(connection)
+                yield connection
+        except ERRORS as error:
+            raise self.unusable(error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                _remove(path)
+
+    def put_in_place(self, made: sqlite3.Connection) -> None:
+        """Make what `making` lent the index, under the eyes of readers.
+
+        1. The new file is whole and on the disk. 2. The log of the old one is empty, or
+        gone: it must not be taken for the new one's. 3. Rename. 4. `-shm` goes, so that
+        who still reads the old file does not speak with who reads the new.
+        """
+        if made.in_transaction:
+            made.execute("COMMIT")
+        _require_log(made)
+        made.close()
+        _sync(self._beside)
+        if os.path.lexists(_log_of(self.path)):
+            self._empty_log()
+        self._beside.rename(self.path)
+        sync_folder(self.path.parent)
+        for beside in self._companions():
+            beside.unlink(missing_ok=True)
+
+    def _empty_log(self) -> None:
+        try:
+            with contextlib.closing(
+                _connect(self.path, "mode=rw", CHECKPOINT_SECONDS)
+            ) as old:
+                _check_point(old)
+        except sqlite3.Error:
+            pass  # the old one is damaged: so is what its log says
+        log = _log_of(self.path)
+        if log.exists() and log.stat().st_size:
+            log.unlink()
+
+    @property
+    def _beside(self) -> Path:
+        return self.path.with_name("index.new")
+
+    def _companions(self) -> tuple[Path, Path]:
+        return _log_of(self.path), self.path.with_name("index.db-shm")
+
+    def _require_files(self) -> _Marks:
+        """Return which files these are; what is no file would be waited for."""
+        if not os.path.lexists(self.path):
+            raise sqlite3.DatabaseError("it is missing")
+        return tuple(_mark(path) for path in (self.path, *self._companions()))
+
+    def unusable(self, error: Exception) -> CacheError:
+        """Say that the index cannot be used, and what to do."""
+        unavailable = isinstance(error, OSError) or _is_refused(error)
+        return CacheError(
+            f"the index of the signature cache, {self.path}, cannot be used: {error}",
+            remedy="Check the folder, its owner and the disk."
+            if unavailable
+            else "Run `enforcer cache fsck --repair`; nothing is lost by it.",
+            code=Code.CACHE_UNAVAILABLE if unavailable else Code.CACHE_CORRUPT,
+        )
+
+
+def _connect(path: Path, how: str, seconds: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.as_uri()}?{how}",
+        uri=True,
+        isolation_level=None,
+        timeout=seconds,
+        check_same_thread=False,
+    )
+
+
+def _settle(connection: sqlite3.Connection, cache_kib: int) -> None:
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+
+
+def _require_schema(connection: sqlite3.Connection) -> None:
+    """A view or a trigger of somebody else's would run while we ask."""
+    rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
+    if [row[0] for row in rows.fetchmany(len(SCHEMA) + 1)] != list(SCHEMA):
+        raise sqlite3.DatabaseError("its tables are not those of this version")
+
+
+def _require_log(connection: sqlite3.Connection) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"its journal is {mode}, not a log")
+
+
+def _check_point(connection: sqlite3.Connection) -> None:
+    """Copy the log into the file; where a reader is in the way, the next one does."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether this is for want of leave or room, and not about what the file holds."""
+    number = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its subkind
+    return number in _UNAVAILABLE
+
+
+@contextlib.contextmanager
+def _no_writer(lock: Path) -> Iterator[None]:
+    """Keep writers out for as long as a question takes."""
+    try:
+        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:  # nobody ever wrote here: it was copied
+        yield
+        return
+    try:
+        until = time.monotonic() + ALONE_SECONDS
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(ALONE_POLL_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_there(path: Path) -> bool:
+    """Say so; that it cannot be looked at is an error, unlike to os.path.lexists."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """Return which file this is; None where there is none."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise sqlite3.DatabaseError(f"{path.name} is not a regular file")
+    return status.st_dev, status.st_ino
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+def _remove(path: Path) -> None:
+    for name in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + name).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
