@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from enforcer.cli.main import UsageError
-from enforcer.cli.targets import open_target
+from enforcer.cli.targets import TRANSPORTS, open_target
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.host_policy import Demand, HostPolicy
 from enforcer.core.reference import parse_reference
@@ -100,18 +100,17 @@ def _named(
     text: str, settings: Settings
 ) -> tuple[tuple[ImageName, ...], Subject | None]:
     """Read a plain reference, which is judged by name alone, or find a target."""
-    try:
-        with open_target(text, settings) as target:
-            if target.claim is None:
-                return target.names, None
-            listed = [content.descriptor.digest for content in target.contents]
-            cached = DiskCache(settings.cache_dir).manifests_about(
-                target.claim.config_digest, listed
-            )
-            return target.names, bind_subject(target.claim, cached)
-    except UsageError:
+    if text.partition(":")[0] not in TRANSPORTS:  # no registry is asked
         reference = parse_reference(text)
         return (ImageName(clip(text), reference.scope),), None
+    with open_target(text, settings) as target:
+        if target.claim is None:
+            return target.names, None
+        listed = [content.descriptor.digest for content in target.contents]
+        cached = DiskCache(settings.cache_dir).manifests_about(
+            target.claim.config_digest, listed
+        )
+        return target.names, bind_subject(target.claim, cached)
 
 
 def _exceptions(policy: HostPolicy, subject: Subject, at: datetime) -> Shown:
