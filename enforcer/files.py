@@ -182,7 +182,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     Yields False where `wait` is off and somebody else holds it.
 
     Raises:
-        FileError: It cannot be opened, or was not let go within LOCK_SECONDS.
+        FileError: It cannot be opened or locked, or was not let go within LOCK_SECONDS.
     """
     kind = os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     try:
@@ -190,7 +190,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     except (OSError, ValueError) as error:
         raise _cannot("open", path, error) from error
     try:
-        held = _lock(handle, seconds=LOCK_SECONDS if wait else 0)
+        held = _lock(handle, path, seconds=LOCK_SECONDS if wait else 0)
         if wait and not held:
             raise FileError(
                 f"{path} has been locked by another process for {LOCK_SECONDS:g} s",
@@ -201,7 +201,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         os.close(handle)
 
 
-def _lock(handle: int, *, seconds: float) -> bool:
+def _lock(handle: int, path: Path, *, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while True:
         try:
@@ -210,6 +210,8 @@ def _lock(handle: int, *, seconds: float) -> bool:
             if time.monotonic() >= until:
                 return False
             time.sleep(LOCK_POLL_SECONDS)
+        except OSError as error:
+            raise _cannot("lock", path, error) from error
         else:
             return True
 
@@ -217,7 +219,8 @@ def _lock(handle: int, *, seconds: float) -> bool:
 def make_folder(path: Path, *, mode: int = 0o700) -> None:
     """Make a folder, and what is missing above it, or raise FileError.
 
-    What it makes has this mode, whatever the umask: others may have to read there.
+    What it makes has this mode, whatever the umask: others may have to read there. It
+    survives a power cut, or what is synced in it later would be lost with it.
     """
     try:
         missing = [p for p in (path, *path.parents) if not p.exists()]
@@ -225,6 +228,8 @@ def make_folder(path: Path, *, mode: int = 0o700) -> None:
             with contextlib.suppress(FileExistsError):  # made by somebody meanwhile
                 folder.mkdir(mode=mode)
                 folder.chmod(mode)
+                with contextlib.suppress(PermissionError):  # not ours to read
+                    sync_folder(folder.parent)
     except (OSError, ValueError) as error:
         raise _cannot("make", path, error) from error
     if not path.is_dir():

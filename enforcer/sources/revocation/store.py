@@ -24,7 +24,7 @@ from enforcer.core.revocation_places import Place, learn, places
 from enforcer.core.revocation_signed import EvidenceError
 from enforcer.core.rfc3339 import format_rfc3339, parse_rfc3339
 from enforcer.core.strictjson import parse_json, require_object, require_text
-from enforcer.files import locked, make_folder, read_file, write_file
+from enforcer.files import FileError, locked, make_folder, read_file, write_file
 from enforcer.owner import as_owner
 from enforcer.sources.revocation.floors import Floors
 from enforcer.sources.revocation.notation_crls import NotationCrls
@@ -165,17 +165,32 @@ class EvidenceStore:
 
     def _sweep(self) -> None:
         """Remove bytes that no entry names, and what a writer that died left."""
+        try:
+            named = self._named()
+            for path in self._blobs.iterdir():
+                if path.name not in named:
+                    path.unlink(missing_ok=True)
+            for folder in (self._index, self._folder):
+                for path in folder.glob(".tmp-*"):
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FileError(
+                f"the evidence in {self._folder} cannot be tidied: {error}",
+                remedy="Check the folder, its owner and the disk.",
+            ) from error
+
+    def _named(self) -> set[str]:
+        """Return the files that entries name; one that cannot be read names any."""
         named = set()
-        for path in self._index.glob("[!.]*"):
+        for path in self._index.iterdir():  # glob() is silent where it may not look
             try:
-                named.add(self._entry(path, None)[2].hex)
+                if not path.name.startswith("."):
+                    named.add(self._entry(path, None)[2].hex)
+            except FileError:
+                raise
             except EnforcerError:
                 continue
-        for path in self._blobs.iterdir():
-            if path.name not in named:
-                path.unlink(missing_ok=True)
-        for path in self._index.glob(".tmp-*"):
-            path.unlink(missing_ok=True)
+        return named
 
     def _entry_path(self, slot: Slot) -> Path:
         return self._index / sha256(str(slot).encode()).hexdigest()

@@ -32,6 +32,7 @@ from enforcer.core.notary import Outcome
 from enforcer.core.revocation import judge_chain_revocation
 from enforcer.core.revocation_chain import AuthenticatedChain
 from enforcer.core.x509chain import parse_chain
+from enforcer.files import FileError
 from enforcer.sources.revocation.floors import Floors, FloorsError
 from enforcer.sources.revocation.gather import Limits
 from enforcer.sources.revocation.store import EvidenceStore
@@ -312,6 +313,39 @@ def test_two_writers_wait_for_one_another(store: EvidenceStore, tmp_path: Path) 
 
     assert not (index / ".tmp-dead").exists()
     assert passes(store, LISTED)
+
+
+def test_bytes_stay_while_an_entry_cannot_be_read(
+    store: EvidenceStore, tmp_path: Path
+) -> None:
+    """It may name them: a disk that fails for a moment must not lose evidence."""
+    add(store, LISTED, numbered(1))
+    add(store, CHAIN, ocsp_item(answer(LEAF, MIDDLE)))
+    evidence = tmp_path / "cache" / "evidence"
+    entry, _ = all_files(evidence / "index")
+    aside = tmp_path / "aside"
+    entry.rename(aside)
+    entry.symlink_to(aside)  # read_file refuses it with an OSError, as a broken disk
+
+    with pytest.raises(FileError, match="cannot read"):
+        add(store, signer_chain())
+
+    entry.unlink()
+    aside.rename(entry)
+    assert passes(store, LISTED)
+    assert passes(store, CHAIN)
+
+
+def test_what_a_killed_writer_of_the_note_left_is_removed(
+    store: EvidenceStore, tmp_path: Path
+) -> None:
+    (tmp_path / "cache" / "evidence").mkdir(parents=True)
+    leftover = tmp_path / "cache" / "evidence" / ".tmp-0123"
+    leftover.write_bytes(b"half")
+
+    add(store, LISTED, numbered(1))
+
+    assert not leftover.exists()
 
 
 # -- notation's cache -------------------------------------------------------------
