@@ -226,14 +226,22 @@ def make_folder(path: Path, *, mode: int = 0o700) -> None:
         missing = [p for p in (path, *path.parents) if not p.exists()]
         for folder in reversed(missing):
             with contextlib.suppress(FileExistsError):  # made by somebody meanwhile
-                folder.mkdir(mode=mode)
-                folder.chmod(mode)
-                with contextlib.suppress(PermissionError):  # not ours to read
-                    sync_folder(folder.parent)
+                _make_one(folder, mode)
     except (OSError, ValueError) as error:
         raise _cannot("make", path, error) from error
     if not path.is_dir():
         raise FileError(f"{path} is not a folder", remedy="Move away what is there.")
+
+
+def _make_one(folder: Path, mode: int) -> None:
+    folder.mkdir(mode=mode)
+    try:
+        folder.chmod(mode)
+        with contextlib.suppress(PermissionError):  # not ours to read
+            sync_folder(folder.parent)
+    except OSError:
+        folder.rmdir()  # or the next writer would take it for one that lasts
+        raise
 
 
 def _require_own(

@@ -1,9 +1,9 @@
 """What a disk may hold after a power cut: the strictest reading of POSIX.
 
 Only fsync(2) makes anything last: of a file its bytes, not its name; of a folder the
-names in it, not their bytes. Where it failed, a later one does not make up for it: only
-writing again does. What was not synced may be there or not, in any order,
-and of a write some sectors.
+names in it, not their bytes. What was not synced may be there or not, in any order, and
+of a write some sectors. Where syncing a file failed, a later sync does not make up for
+it, only writing again does; folders are in a journal that ends with its first failure.
 """
 
 import random
@@ -68,7 +68,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Syncing a node failed: the kernel gives up what it held, and says so once."""
+    """Syncing a file failed: the kernel gives up what it held, and says so once."""
 
     node: int
 

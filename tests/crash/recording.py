@@ -66,7 +66,8 @@ class Recording:
         name, arguments, result = found.groups()
         if name in ("fsync", "fdatasync") and result == "-1":
             opened = self._opened(arguments)
-            self.operations += [Failed(opened.node)] if opened else []
+            if opened and opened.node not in self.folders:
+                self.operations.append(Failed(opened.node))
         if _HARMLESS.fullmatch(name) or result == "?" or result.startswith("-"):
             return
         call = getattr(self, f"_call_{name}", None)
