@@ -36,6 +36,7 @@ class FakeRegistry:
     is in its referrers tag, too.
     """
 
+    repository: str = REPOSITORY
     referrers: str = "200"
     tags: bool = False
     rules: list[Rule] = field(default_factory=list)
@@ -75,7 +76,7 @@ class FakeRegistry:
             reply = rule(seen)
             if reply is not None:
                 return reply
-        prefix = f"/v2/{REPOSITORY}/"
+        prefix = f"/v2/{self.repository}/"
         if not seen.path.startswith(prefix):
             return Reply(404, NOT_FOUND)
         kind, _, named = seen.path.removeprefix(prefix).partition("/")

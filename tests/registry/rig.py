@@ -3,7 +3,6 @@
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
 from enforcer import net
 from enforcer.core.collected import Collected, Refused, SignatureFile
@@ -24,10 +23,12 @@ def take(
     seconds: float = SECONDS,
     limits: Limits | None = None,
     access: Access | None = None,
+    request_seconds: float = SECONDS,
 ) -> list[Collected]:
     """Collect from a fake registry over plain HTTP."""
     chosen = access or Access(server.host, http=True)
-    with Registry(chosen, time.monotonic() + seconds) as registry:
+    until = time.monotonic() + seconds
+    with Registry(chosen, until, request_seconds=request_seconds) as registry:
         return list(collect(registry, REPOSITORY, reference, limits))
 
 
@@ -67,7 +68,3 @@ class Elsewhere:
         if server is None:
             raise net.NoConnectionError("cannot be resolved: no such test host")
         return socket.create_connection(("127.0.0.1", server.port), 5)
-
-
-def with_ca(access: Access, pem: bytes) -> Access:
-    return replace(access, ca=pem.decode())

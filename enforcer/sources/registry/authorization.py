@@ -78,7 +78,8 @@ class Authorization:
                 raise wrong(service, f"answered {answer.status}")
             token, life = _parse(answer.read(MAX_ANSWER_BYTES), service)
         header = f"Bearer {token}"
-        self._tokens[scope] = header, time.monotonic() + life - MARGIN_SECONDS
+        margin = min(MARGIN_SECONDS, life / 2)
+        self._tokens[scope] = header, time.monotonic() + life - margin
         return header
 
     def _service(self, challenge: Challenge, place: str) -> tuple[Origin, str]:

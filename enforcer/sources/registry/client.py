@@ -41,10 +41,17 @@ class Registry:
     """A registry for one run, which ends at a deadline."""
 
     def __init__(
-        self, access: Access, until: float, *, connect: Connect = net.connect
+        self,
+        access: Access,
+        until: float,
+        *,
+        connect: Connect = net.connect,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
-        """Ask until then, a time.monotonic()."""
-        self.session = Session(access, until, connect=connect)
+        """Ask until then, a time.monotonic(); what is small in `request_seconds`."""
+        self.session = Session(
+            access, until, connect=connect, request_seconds=request_seconds
+        )
         self._referrers = ReferrersReader(self.session)
 
     @property
@@ -107,7 +114,7 @@ class Registry:
         if descriptor.size > max_bytes:
             shown = self._shown(repository, descriptor.digest)
             raise wrong(shown, f"is listed with more than {max_bytes} bytes")
-        return b"".join(self._blob(repository, descriptor, REQUEST_SECONDS))
+        return b"".join(self._blob(repository, descriptor, None))
 
     def stream(self, repository: str, descriptor: Descriptor) -> Iterator[bytes]:
         """Yield a blob piece by piece; it counts only once this ends without error.
@@ -145,7 +152,7 @@ class Registry:
         self.close()
 
     def _blob(
-        self, repository: str, descriptor: Descriptor, seconds: float
+        self, repository: str, descriptor: Descriptor, seconds: float | None
     ) -> Iterator[bytes]:
         digest, shown = descriptor.digest, self._shown(repository, descriptor.digest)
         url = f"/v2/{quote(repository)}/blobs/{digest}"

@@ -53,11 +53,11 @@ def unreachable(place: str, because: str, *, remedy: str = "") -> RegistryError:
     return RegistryError(place, because, code=code, remedy=remedy)
 
 
-def late(place: str) -> RegistryError:
-    """Make the error for what the time was not enough for."""
+def late(place: str, *, is_final: bool = False) -> RegistryError:
+    """Make the error for what its own time, or all there was, was not enough for."""
     because = "was not had in the time there was"
     code = Code.REGISTRY_UNREACHABLE
-    return RegistryError(place, because, code=code, is_final=True)
+    return RegistryError(place, because, code=code, is_final=is_final)
 
 
 def unauthorised(place: str, because: str) -> RegistryError:

@@ -38,6 +38,7 @@ MAX_WAITS = 3  # for a registry that was asked too often
 PAUSE_SECONDS = 0.5  # before what failed on their side is asked once more
 REQUEST_SECONDS = 30.0  # for what is small, so that one that drips leaves others time
 
+_FAILURES = frozenset({500, 502, 503, 504})  # that may be over a moment later
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -51,7 +52,8 @@ class Asked:
         scope: What a token has to allow, one or more separated by blanks.
         expect: The statuses the caller wants to see; all others are errors.
         follow: Whether another origin may be gone to, without the login.
-        seconds: How long all of it may take; 0 for all the time there is.
+        seconds: How long all of it may take; 0 for all the time there is, None for
+            what is usual in this session.
     """
 
     place: str
@@ -62,7 +64,7 @@ class Asked:
     body: Body | None = None
     expect: Collection[int] = (200,)
     follow: bool = True
-    seconds: float = REQUEST_SECONDS
+    seconds: float | None = None
 
 
 def scope_of(repository: str, actions: str = "pull") -> str:
@@ -74,12 +76,18 @@ class Session:
     """One run with one registry; nothing of it outlives the run."""
 
     def __init__(
-        self, access: Access, until: float, *, connect: Connect = net.connect
+        self,
+        access: Access,
+        until: float,
+        *,
+        connect: Connect = net.connect,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
-        """Ask until then, a time.monotonic()."""
+        """Ask until then, a time.monotonic(), and no request longer than others."""
         self.host = access.host
         self.origin = registry_origin(access.host, http=access.http)
         self._until = until
+        self._usual = request_seconds
         self._transport = Transport(access, self.origin, connect)
         self._login = Authorization(access, self.origin, self._patiently)
         self._not_before: dict[Origin, float] = {}
@@ -91,11 +99,10 @@ class Session:
             RegistryError: It is missing, unreachable, not for this login, not now
                 (`is_final`), or wrong.
         """
-        until = self._until
-        if asked.seconds:
-            until = min(until, time.monotonic() + asked.seconds)
-        if time.monotonic() >= until:
-            raise late(asked.place)
+        if _left(self._until) <= 0:
+            raise late(asked.place, is_final=True)
+        seconds = self._usual if asked.seconds is None else asked.seconds
+        until = min(self._until, time.monotonic() + seconds) if seconds else self._until
         answer, origin = self._follow(asked, self._login.header(asked.scope), until)
         if answer.status == 401 and origin == self.origin:
             with answer:
@@ -161,7 +168,7 @@ class Session:
                     seconds = wait_seconds(answer.headers, waits)
                 self._not_before[origin] = time.monotonic() + seconds
                 waits += 1
-            elif answer.status >= 500 and not has_failed:
+            elif answer.status in _FAILURES and not has_failed:
                 answer.close()
                 has_failed = True
                 time.sleep(max(0.0, min(PAUSE_SECONDS, _left(exchange.until))))

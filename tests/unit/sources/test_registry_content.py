@@ -281,9 +281,8 @@ def test_a_dripping_registry_is_cut_when_the_time_is_over(
     fake.rules.append(at("/manifests/1", DRIPS[what]))
     started = time.monotonic()
 
-    error = fails(server, Code.REGISTRY_UNREACHABLE, seconds=DEADLINE)
+    fails(server, Code.REGISTRY_UNREACHABLE, seconds=DEADLINE)
 
-    assert error.is_final
     assert time.monotonic() - started < DEADLINE + GRACE
 
 
