@@ -10,6 +10,7 @@ from enforcer.core.registry_access import Access
 from enforcer.core.subject import Content
 from enforcer.sources.registry.client import Registry
 from enforcer.sources.registry.collect import Limits, collect
+from enforcer.sources.registry.transport import Connect
 from tests.registry.fake import REPOSITORY
 from tests.registry.server import Server
 
@@ -47,17 +48,15 @@ def refused(items: list[Collected]) -> list[str]:
 class Elsewhere:
     """Connects names to servers of this test instead of looking them up.
 
-    Addresses are checked as ever if the test says where a name "is".
+    The address is 127.0.0.1 then, whatever the rules say of it.
     """
 
     def __init__(
-        self,
-        servers: Mapping[str, Server],
-        *,
-        addresses: Mapping[str, str] | None = None,
+        self, servers: Mapping[str, Server], *, others: Connect | None = None
     ) -> None:
+        """Know these names alone, or connect to any other by `others`."""
         self._servers = servers
-        self._addresses = addresses or {}
+        self._others = others
         self.asked: list[str] = []
 
     def __call__(
@@ -65,6 +64,8 @@ class Elsewhere:
     ) -> socket.socket:
         self.asked.append(f"{host}:{port}")
         server = self._servers.get(f"{host}:{port}") or self._servers.get(host)
+        if server is None and self._others:
+            return self._others(host, port, until, refused)
         if server is None:
             raise net.NoConnectionError("cannot be resolved: no such test host")
         return socket.create_connection(("127.0.0.1", server.port), 5)
