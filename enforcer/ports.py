@@ -171,6 +171,31 @@ class Roll:
     problems: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HeldImage:
+    """An image at rest in an engine's store.
+
+    Attributes:
+        name: As it is stored there; an id where nobody named it.
+        digest: Of the index or manifest that is; Docker's own store keeps neither, so
+            there it is the configuration's.
+        origins: In which repositories of which registries it is known to be, and under
+            which digest: `registry.example/app`.
+    """
+
+    name: str
+    digest: Digest
+    origins: tuple[tuple[str, Digest], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """All images at rest. `problems` say which engine could not be asked, and why."""
+
+    images: tuple[HeldImage, ...]
+    problems: tuple[str, ...] = ()
+
+
 class LiveEngines(Engines, Protocol):
     """The engines, asked about what runs, and told to stop or start it.
 
@@ -180,6 +205,13 @@ class LiveEngines(Engines, Protocol):
 
     def running(self) -> Roll:
         """Return what runs in every engine; one that is down is a problem in it.
+
+        Raises:
+            EngineError: Nobody can say anything.
+        """
+
+    def held(self) -> Holdings:
+        """Return the images at rest in every engine; one that is down is a problem.
 
         Raises:
             EngineError: Nobody can say anything.

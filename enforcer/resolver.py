@@ -89,6 +89,7 @@ def methods(host: LiveEngines) -> Mapping[str, Method]:
             host.resolve_image(wire.parse_image(raw))
         ),
         "ListRunning": lambda raw: live_wire.roll_message(host.running()),
+        "ListImages": lambda raw: live_wire.holdings_message(host.held()),
         "ListRefused": lambda raw: live_wire.refused_message(host.refused()),
         "Stop": lambda raw: _stop(host, raw),
         "Start": lambda raw: _start(host, raw),

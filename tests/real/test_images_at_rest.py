@@ -4,9 +4,11 @@ Doors ask about them before anything starts: what they are told has to be about 
 image that the engine would take for that name or id.
 """
 
+import contextlib
 import json
 import re
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 
 from enforcer.api.v1 import enforcer_pb2
 from enforcer.core.digest import Digest
+from enforcer.core.image import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from enforcer.sources.resolver import ResolverClient
 from tests.engines.images import describe, layout_to_tar, read_blob
 from tests.engines.notation import statement
 from tests.engines.path import Release
@@ -120,6 +124,48 @@ def test_every_spelling_docker_takes_means_the_same_image(docker_stage: Stage) -
     for name in spellings:
         assert (unsigned[name].code, signed[name].code) == ("ENF-1001", "ENF-1000")
         assert unsigned[name].subject.config == signed[name].subject.config == config
+
+
+def test_what_is_at_rest_is_told_with_where_it_came_from(
+    stage: Stage, registry: str
+) -> None:
+    """By labels, or repository digests: no name says so, and none is asked about."""
+    image, local = stage.image("held"), stage.image("local")
+    pushed = f"{registry}/{image.name}"
+    if stage.is_docker:
+        stage.docker.docker("tag", image.name, pushed)
+        stage.docker.docker("push", pushed)
+        stage.docker.docker("image", "rm", pushed, image.name)
+        stage.docker.docker("pull", pushed)
+    else:
+        ctr = stage.containerd.ctr
+        ctr("images", "tag", image.full, pushed)
+        ctr("images", "push", "--plain-http", pushed)
+        ctr("images", "rm", "--sync", pushed, image.full)
+        ctr("images", "pull", "--plain-http", pushed)
+
+    resolver = ResolverClient(stage.host.run / "resolver.sock", seconds=10)
+    with contextlib.closing(resolver):
+        found = resolver.held()
+
+    held = {one.name: one for one in found.images}
+    ((repository, digest),) = held[pushed].origins
+    assert found.problems == ()
+    assert repository == pushed.rpartition(":")[0]
+    assert _pushed_digest(registry, image.name) == digest
+    (alone,) = (held[name] for name in {local.name, local.full} & held.keys())
+    assert alone.origins == ()
+    assert str(alone.digest) in (describe(local.layout).config, local.digest)
+
+
+def _pushed_digest(registry: str, name: str) -> Digest:
+    """Return what a tag stands for, as the registry says: what would be signed."""
+    repository, _, tag = name.rpartition(":")
+    accept = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_MANIFEST))
+    url = f"http://{registry}/v2/{repository}/manifests/{tag}"
+    asked = urllib.request.Request(url, headers={"Accept": accept})
+    with urllib.request.urlopen(asked) as answer:  # noqa: S310
+        return Digest.parse(answer.headers["Docker-Content-Digest"])
 
 
 def test_an_image_pulled_by_digest_is_found_by_it(

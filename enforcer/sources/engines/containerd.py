@@ -34,6 +34,8 @@ from enforcer.sources.engines.pb import (
     content_pb2_grpc,
     images_pb2,
     images_pb2_grpc,
+    namespaces_pb2,
+    namespaces_pb2_grpc,
     tasks_pb2,
     tasks_pb2_grpc,
 )
@@ -85,6 +87,7 @@ class Containerd:
         self.snapshots = Snapshots(channel)
         self._content = content_pb2_grpc.ContentStub(channel)
         self._tasks = tasks_pb2_grpc.TasksStub(channel)
+        self._namespaces = namespaces_pb2_grpc.NamespacesStub(channel)
 
     def claim(self, namespace: str, start: Start) -> Claim:
         """Say what a container of a namespace would run, from its record.
@@ -164,6 +167,12 @@ class Containerd:
         found = call(self._images.List, request, within(namespace), "its images")
         return [(image.name, _descriptor(image.target)) for image in found.images]
 
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the names of all namespaces, or raise EngineError."""
+        request = namespaces_pb2.ListNamespacesRequest()
+        found = call(self._namespaces.List, request, (), "its namespaces")
+        return tuple(sorted(namespace.name for namespace in found.namespaces))
+
     def pinned_images(self) -> list[tuple[str, Digest]]:
         """Return what CRI pinned: images it needs itself, by their first name."""
         request = images_pb2.ListImagesRequest(filters=[PINNED])
@@ -178,15 +187,27 @@ class Containerd:
     def has_origin(self, namespace: str, found: Runnable) -> bool:
         """Whether a registry is recorded as where an image came from."""
         return any(
-            self._is_from_registry(namespace, content.descriptor.digest)
+            self.origins(namespace, content.descriptor.digest)
             for content in found.contents
         )
 
-    def _is_from_registry(self, namespace: str, digest: Digest) -> bool:
+    def origins(self, namespace: str, digest: Digest) -> tuple[str, ...]:
+        """Return the repositories, with their registries, that content came from."""
         request = content_pb2.InfoRequest(digest=str(digest))
         what = f"content {digest.short}"
-        info = call(self._content.Info, request, within(namespace), what).info
-        return any(label.startswith(ORIGIN_LABEL) for label in info.labels)
+        try:
+            found = call(self._content.Info, request, within(namespace), what)
+        except EngineError as error:
+            if error.code is Code.NO_RECORD:  # an image whose content is not here
+                return ()
+            raise
+        labels = found.info.labels.items()
+        return tuple(
+            f"{name.removeprefix(ORIGIN_LABEL)}/{repository}"
+            for name, repositories in sorted(labels)
+            if name.startswith(ORIGIN_LABEL)
+            for repository in repositories.split(",")
+        )
 
     def runnable(
         self, target: Descriptor, *, rootfs: Digest | None, shown: str

@@ -84,7 +84,7 @@ class GraphDriver:
                 remedy="Ask by name, or by the whole id.",
                 code=Code.TOO_LARGE,
             )
-        names = sorted(path.name for path in listed)
+        names = sorted(path.name for path in listed if path.name[0] != ".")
         return tuple(Digest.parse(f"sha256:{n}") for n in names if n.startswith(prefix))
 
     def names_of(self, image: Digest) -> tuple[str, ...]:
@@ -97,6 +97,14 @@ class GraphDriver:
                 if found == str(image) and "@" not in name
             )
         )
+
+    def tags(self) -> dict[Digest, tuple[str, ...]]:
+        """Return every image id that has names, tags and digests, with those."""
+        found: dict[Digest, list[str]] = {}
+        for tags in self._repositories().values():
+            for name, image in tags.items():
+                found.setdefault(Digest.parse(image), []).append(name)
+        return {image: tuple(sorted(names)) for image, names in found.items()}
 
     def has_origin(self, image: Digest) -> bool:
         """Whether a registry is recorded for this image: a repository digest."""

@@ -15,6 +15,7 @@ from enforcer.ports import (
     BuildStep,
     ContainerRef,
     EngineError,
+    Holdings,
     ImageRef,
     RefusedContainer,
     Roll,
@@ -29,6 +30,7 @@ from enforcer.sources.engines.bundle import load_start
 from enforcer.sources.engines.containerd import Containerd
 from enforcer.sources.engines.docker import NAMESPACE, Docker
 from enforcer.sources.engines.given_up import given_up
+from enforcer.sources.engines.holdings import holdings
 from enforcer.sources.engines.image_mounts import (
     Finder,
     containerd_images,
@@ -68,6 +70,10 @@ class HostEngines:
     def running(self) -> Roll:
         """Say what runs; see `ports.LiveEngines`."""
         return self._roll_call.roll()
+
+    def held(self) -> Holdings:
+        """Say which images are at rest; see `ports.LiveEngines`."""
+        return holdings(self.containerds, self.dockers)
 
     def refused(self) -> tuple[RefusedContainer, ...]:
         """Say what Docker gave up; see `ports.LiveEngines`."""

@@ -19,6 +19,7 @@ from enforcer.ports import (
     BuildStep,
     ContainerRef,
     EngineError,
+    Holdings,
     ImageRef,
     RefusedContainer,
     Roll,
@@ -69,6 +70,11 @@ class ResolverClient:
         """Say what runs; see `ports.LiveEngines`."""
         with self._understood():
             return live_wire.parse_roll(self._call("ListRunning", pb.Nothing()))
+
+    def held(self) -> Holdings:
+        """Say which images are at rest; see `ports.LiveEngines`."""
+        with self._understood():
+            return live_wire.parse_holdings(self._call("ListImages", pb.Nothing()))
 
     def refused(self) -> tuple[RefusedContainer, ...]:
         """Say what Docker gave up; see `ports.LiveEngines`."""

@@ -1,4 +1,4 @@
-"""resolver.sock: what runs, and what is to be stopped or started, as messages.
+"""resolver.sock: what runs, is held, or is to be stopped or started, as messages.
 
 An id becomes a part of what an engine is asked, so one that is no plain name is refused
 at either end.
@@ -6,13 +6,23 @@ at either end.
 
 import re
 
+from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
-from enforcer.ports import EngineError, RefusedContainer, Roll, RunningContainer
+from enforcer.ports import (
+    EngineError,
+    HeldImage,
+    Holdings,
+    RefusedContainer,
+    Roll,
+    RunningContainer,
+)
 from enforcer.sources.resolver import wire
 from enforcer.sources.resolver.pb import resolver_pb2 as pb
 
 MAX_RUNNING = 8192  # the engines' side stops at 4096
 MAX_REFUSED = 4096  # it stops at 256 of each Docker
+MAX_HELD = 16_384  # it stops at as many images
+MAX_ORIGINS = 4096  # of one of them
 MAX_PROBLEMS = 4096
 MAX_GRACE_SECONDS = 3600
 
@@ -37,6 +47,40 @@ def parse_roll(raw: bytes) -> Roll:
     return Roll(
         tuple(_running(one) for one in running),
         tuple(clip(one, limit=wire.MAX_TEXT) for one in problems),
+    )
+
+
+def holdings_message(found: Holdings) -> pb.Holdings:
+    """Write what is at rest."""
+    images = (
+        pb.Held(
+            name=image.name,
+            digest=str(image.digest),
+            origins=[pb.Origin(repository=r, digest=str(d)) for r, d in image.origins],
+        )
+        for image in found.images
+    )
+    problems = [clip(one, limit=wire.MAX_TEXT) for one in found.problems]
+    return pb.Holdings(images=images, problems=problems)
+
+
+def parse_holdings(raw: bytes) -> Holdings:
+    """Read what is at rest, or raise MalformedError."""
+    found = wire.read(pb.Holdings, raw)
+    images = wire.bounded(found.images, MAX_HELD)
+    problems = wire.bounded(found.problems, MAX_PROBLEMS)
+    return Holdings(
+        tuple(_held(image) for image in images),
+        tuple(clip(one, limit=wire.MAX_TEXT) for one in problems),
+    )
+
+
+def _held(found: pb.Held) -> HeldImage:
+    origins = wire.bounded(found.origins, MAX_ORIGINS)
+    return HeldImage(
+        _text(found.name),
+        Digest.parse(found.digest),
+        tuple((_text(o.repository), Digest.parse(o.digest)) for o in origins),
     )
 
 

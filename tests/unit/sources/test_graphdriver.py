@@ -46,6 +46,12 @@ def test_the_beginning_of_an_id_finds_every_image_with_it(store: GraphDriver) ->
     assert store.ids("c") == ()
 
 
+def test_every_name_of_every_image_is_told(store: GraphDriver) -> None:
+    """Repository digests are what says where an image came from."""
+    assert store.tags() == {ONE: ("app:1",), TWO: (f"app@{THREE}", "x/app:1")}
+    assert len(store.ids("")) == 3
+
+
 def test_a_host_without_this_store_has_no_ids(tmp_path: Path) -> None:
     """Docker with containerd's store only."""
     assert GraphDriver(tmp_path).ids("a") == ()

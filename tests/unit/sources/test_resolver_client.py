@@ -4,7 +4,6 @@ import contextlib
 import os
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,12 +21,11 @@ from enforcer.ports import BuildStep, ContainerRef, EngineError, ImageRef
 from enforcer.sources.resolver import ResolverClient, wire
 from enforcer.sources.resolver.pb import resolver_pb2 as pb
 from tests.enforcerd import somebody_answering
+from tests.unit.sources.serving import Serve, hang_up, raw, serving, silence
 
 CONTAINER = ContainerRef("c1", "/run/c/task/default/c1", "/run/runc", "create", 7)
 IMAGE = ImageRef("/var/lib/docker", "", "app:1")
 SECONDS = 0.6
-
-Serve = Callable[[socket.socket], None]
 
 
 def claim(*mounts: ImageMount) -> Claim:
@@ -48,37 +46,6 @@ def path() -> Iterator[Path]:
         yield Path(folder) / "resolver.sock"
 
 
-@contextlib.contextmanager
-def serving(path: Path, *turns: Serve) -> Iterator[list[int]]:
-    """Be the resolver: each connection gets the next turn, the last again and again."""
-    ended = threading.Event()
-    served: list[int] = []
-
-    def serve(listener: socket.socket) -> None:
-        while not ended.is_set():
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                continue
-            turn = turns[min(len(served), len(turns) - 1)]
-            served.append(len(served))
-            with connection, contextlib.suppress(OSError):
-                connection.settimeout(5)
-                turn(connection)
-
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.settimeout(0.05)
-        listener.bind(str(path))
-        listener.listen()
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        try:
-            yield served
-        finally:
-            ended.set()
-            thread.join()
-
-
 def answers(*replies: bytes, kind: int = ttrpc.RESPONSE) -> Serve:
     """Answer each question of a connection with the next of these, then hang up."""
 
@@ -90,26 +57,6 @@ def answers(*replies: bytes, kind: int = ttrpc.RESPONSE) -> Serve:
             connection.sendall(ttrpc.encode_frame(ttrpc.Frame(1, kind, payload)))
 
     return turn
-
-
-def raw(data: bytes) -> Serve:
-    """Send these bytes and keep the connection until the client goes."""
-
-    def turn(connection: socket.socket) -> None:
-        connection.recv(65536)
-        connection.sendall(data)
-        connection.recv(1)
-
-    return turn
-
-
-def hang_up(connection: socket.socket) -> None:
-    connection.recv(65536)
-
-
-def silence(connection: socket.socket) -> None:
-    while connection.recv(65536):
-        pass
 
 
 def good(found: Claim | BuildStep) -> bytes:

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from enforcer import resolver
 from enforcer.core.codes import Code
+from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError
-from enforcer.ports import EngineError, RefusedContainer, Roll
+from enforcer.ports import EngineError, HeldImage, Holdings, RefusedContainer, Roll
 from enforcer.sources.resolver import ResolverClient, live_wire, wire
 from enforcer.sources.resolver.pb import resolver_pb2 as pb
-from tests.unit.sources.test_resolver_client import answers, claim, path, serving
+from tests.unit.sources.serving import serving
+from tests.unit.sources.test_resolver_client import answers, claim, path
 from tests.unit.sweep.fleet import Fleet, container
 from tests.unit.test_admission import World
 
@@ -41,6 +43,32 @@ def test_every_member_of_what_runs_arrives() -> None:
     assert (
         live_wire.parse_roll(live_wire.roll_message(roll).SerializeToString()) == roll
     )
+
+
+def test_every_member_of_what_is_at_rest_arrives() -> None:
+    """A registry is asked for signatures by them."""
+    one, other = Digest.of(b"1"), Digest.of(b"2")
+    origins = (("r.example/a", one), ("r.example/b", other))
+    held = Holdings((HeldImage("a:1", one, origins), HeldImage("x", other)), ("down",))
+
+    raw = live_wire.holdings_message(held).SerializeToString()
+    assert live_wire.parse_holdings(raw) == held
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pb.Held(name="a", digest="sha256:../../x"),
+        pb.Held(name="a"),
+        pb.Held(
+            name="a", digest=str(Digest.of(b"")), origins=[pb.Origin(repository="b")]
+        ),
+    ],
+)
+def test_an_image_without_a_digest_is_refused(image: pb.Held) -> None:
+    """It would become a part of a path, and of a question to a registry."""
+    with pytest.raises(MalformedError):
+        live_wire.parse_holdings(pb.Holdings(images=[image]).SerializeToString())
 
 
 def test_what_docker_gave_up_arrives_with_its_claim_or_why_there_is_none() -> None:
@@ -107,6 +135,7 @@ def test_hostile_bytes_are_malformed_and_nothing_else(raw: bytes) -> None:
         live_wire.parse_roll,
         live_wire.parse_stopping,
         live_wire.parse_refused_list,
+        live_wire.parse_holdings,
         live_wire.parse_start,
     ):
         with contextlib.suppress(MalformedError):
@@ -121,12 +150,13 @@ def test_more_than_can_run_is_refused() -> None:
         live_wire.parse_roll(live_wire.roll_message(Roll(running)).SerializeToString())
 
 
-def test_the_client_asks_all_four(path: Path) -> None:
+def test_the_client_asks_all_five(path: Path) -> None:
     """What the resolver says arrives; its errors with their codes."""
     roll = Roll((container(),))
     replies = (
         wire.result(live_wire.roll_message(roll)),
         wire.result(live_wire.refused_message(())),
+        wire.result(live_wire.holdings_message(Holdings(()))),
         wire.failure(DOWN),
         wire.failure(DOWN),
     )
@@ -136,6 +166,7 @@ def test_the_client_asks_all_four(path: Path) -> None:
     with serving(path, answers(*replies)), contextlib.closing(client):
         assert client.running() == roll
         assert client.refused() == ()
+        assert client.held() == Holdings(())
         with pytest.raises(EngineError, match="it is down"):
             client.stop(container(), 5)
         with pytest.raises(EngineError, match="it is down"):

@@ -10,6 +10,7 @@ from enforcer.core.subject import Claim
 from enforcer.ports import (
     BuildStep,
     ContainerRef,
+    Holdings,
     ImageRef,
     RefusedContainer,
     Roll,
@@ -78,6 +79,10 @@ class Fleet:
 
     def resolve_image(self, image: ImageRef) -> NoReturn:
         raise AssertionError("the sweep has no business with images at rest")
+
+    def held(self) -> Holdings:
+        self._may_say()
+        return Holdings((), self.problems)
 
     def refused(self) -> tuple[RefusedContainer, ...]:
         self._may_say()

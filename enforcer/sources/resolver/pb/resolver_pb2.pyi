@@ -130,6 +130,32 @@ class Running(_message.Message):
     shim_pid: int
     def __init__(self, engine: _Optional[str] = ..., root: _Optional[str] = ..., namespace: _Optional[str] = ..., id: _Optional[str] = ..., name: _Optional[str] = ..., started: _Optional[str] = ..., bundle: _Optional[str] = ..., shim_pid: _Optional[int] = ...) -> None: ...
 
+class Holdings(_message.Message):
+    __slots__ = ("images", "problems")
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    images: _containers.RepeatedCompositeFieldContainer[Held]
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, images: _Optional[_Iterable[_Union[Held, _Mapping]]] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Held(_message.Message):
+    __slots__ = ("name", "digest", "origins")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ORIGINS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    origins: _containers.RepeatedCompositeFieldContainer[Origin]
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., origins: _Optional[_Iterable[_Union[Origin, _Mapping]]] = ...) -> None: ...
+
+class Origin(_message.Message):
+    __slots__ = ("repository", "digest")
+    REPOSITORY_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    repository: str
+    digest: str
+    def __init__(self, repository: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+
 class Stopping(_message.Message):
     __slots__ = ("container", "grace_seconds")
     CONTAINER_FIELD_NUMBER: _ClassVar[int]

@@ -52,6 +52,11 @@ class ResolverStub:
                 request_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
                 response_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
                 _registered_method=True)
+        self.ListImages = channel.unary_unary(
+                '/enforcer.sources.resolver.pb.Resolver/ListImages',
+                request_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
+                response_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+                _registered_method=True)
         self.ListRefused = channel.unary_unary(
                 '/enforcer.sources.resolver.pb.Resolver/ListRefused',
                 request_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
@@ -96,6 +101,13 @@ class ResolverServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListImages(self, request, context):
+        """a Holdings
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRefused(self, request, context):
         """a RefusedList
         """
@@ -132,6 +144,11 @@ def add_ResolverServicer_to_server(servicer, server):
             ),
             'ListRunning': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRunning,
+                    request_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.FromString,
+                    response_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.SerializeToString,
+            ),
+            'ListImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImages,
                     request_deserializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.FromString,
                     response_serializer=enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.SerializeToString,
             ),
@@ -233,6 +250,33 @@ class Resolver:
             request,
             target,
             '/enforcer.sources.resolver.pb.Resolver/ListRunning',
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
+            enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/enforcer.sources.resolver.pb.Resolver/ListImages',
             enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Nothing.SerializeToString,
             enforcer_dot_sources_dot_resolver_dot_pb_dot_resolver__pb2.Reply.FromString,
             options,
