@@ -178,6 +178,12 @@ class Code(StrEnum):
     REGISTRY_WRONG = "ENF-2605"
     REGISTRY_TOKEN_HOST = "ENF-2606"  # noqa: S105 - a code
     REGISTRY_LOGIN = "ENF-2607"
+    FETCHER_UNREACHABLE = "ENF-2701"
+    FETCHER_SILENT = "ENF-2702"
+    FETCHER_GARBLED = "ENF-2703"
+    FETCHER_UNTRUSTED = "ENF-2704"
+    FETCHER_BUSY = "ENF-2705"
+    FETCHER_WRONG_CONTENT = "ENF-2706"
 
     ARCHIVE_NOT_TAR = "ENF-2801"
     ARCHIVE_DAMAGED = "ENF-2802"
@@ -1042,5 +1048,36 @@ PAGES: dict[Code, tuple[str, str]] = {
         "The login for a registry cannot be read: the file is malformed or anybody's "
         "to change, or the credential helper failed, hung or gave what is no login.",
         "Mend what the message names, or remove it to ask without a login.",
+    ),
+    Code.FETCHER_UNREACHABLE: (
+        "enforcer-fetcher, which alone speaks to registries and to lists of "
+        "revocation, cannot be reached. Nothing new comes onto this host; what is here "
+        "is judged as before.",
+        "systemctl status enforcer-fetcher.socket; without systemd the command line "
+        "starts one for itself where its socket is not there.",
+    ),
+    Code.FETCHER_SILENT: (
+        "enforcer-fetcher was asked and did not end its answer in time.",
+        "Look at the host's load and network; systemctl restart enforcer-fetcher.",
+    ),
+    Code.FETCHER_GARBLED: (
+        "What enforcer-fetcher answered is no answer, or is larger than any may be. "
+        "Only what came before and hangs together by its digests counts.",
+        "Restart it: systemctl restart enforcer-fetcher. If it lasts, suspect that "
+        "what it asked has taken it over.",
+    ),
+    Code.FETCHER_UNTRUSTED: (
+        "Somebody else than root or this user listens at enforcer-fetcher's socket, "
+        "so no credential was sent there and nothing was taken from it.",
+        "Find out who does; systemctl restart enforcer-fetcher.socket.",
+    ),
+    Code.FETCHER_BUSY: (
+        "enforcer-fetcher fetches as much at once as it may.",
+        "Try again in a moment.",
+    ),
+    Code.FETCHER_WRONG_CONTENT: (
+        "enforcer-fetcher gave other content than it was asked for: the digest is "
+        "another one. Nothing of it was kept.",
+        "Ask again; if it lasts, suspect the registry or that process.",
     ),
 }

@@ -11,11 +11,14 @@ import pytest
 
 import enforcer.host
 from enforcer.assembly import BOOT_VARIABLE, RESOLVER_SOCKET
+from enforcer.fetcher import SOCKET as FETCHER_SOCKET
 from enforcer.hooks.authz.relay import PLUGIN_SOCKET, SOCKET_NAME
 
 UNITS = Path(enforcer.host.__file__).parent / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))
+DAEMONS = [unit for unit in SERVICES if "Type=oneshot" not in unit.read_text()]
 SOCKETS = sorted(UNITS.glob("*.socket"))
+TIMERS = sorted(UNITS.glob("*.timer"))
 ENGINES = ("containerd.service", "docker.service", "crio.service", "kubelet.service")
 # `systemd-analyze security`, 0.0 to 10.0; containerd's own unit has 9.6.
 MOST_EXPOSED = {
@@ -24,6 +27,8 @@ MOST_EXPOSED = {
     "enforcer-authz.service": 0.6,
     "enforcer-cri.service": 0.6,
     "enforcer-nri.service": 0.6,
+    "enforcer-fetcher.service": 1.2,
+    "enforcer-sync.service": 0.5,
 }
 
 needs_systemd = pytest.mark.skipif(
@@ -47,9 +52,10 @@ def tree(tmp_path: Path) -> Path:
     """A root folder with the units and the programs they start."""
     units = tmp_path / "usr/lib/systemd/system"
     units.mkdir(parents=True)
-    for unit in (*SERVICES, *SOCKETS):
+    for unit in (*SERVICES, *SOCKETS, *TIMERS):
         shutil.copy(unit, units)
-    for target in ("sockets.target", "sysinit.target", "shutdown.target"):
+    targets = ("sockets", "timers", "time-set", "time-sync", "sysinit", "shutdown")
+    for target in (f"{name}.target" for name in targets):
         (units / target).write_text("[Unit]\nDescription=a target of systemd's own\n")
     programs = {values(unit, "ExecStart")[0] for unit in SERVICES}
     for program in (*programs, "/bin/kill"):
@@ -94,7 +100,8 @@ def test_every_socket_has_the_name_the_daemon_looks_for() -> None:
     assert named == {
         name: f"/run/enforcer/{name}"
         for name in (
-            "enforcer.sock", "admin.sock", "ask.sock", "cri.sock", RESOLVER_SOCKET
+            "enforcer.sock", "admin.sock", "ask.sock", "cri.sock", RESOLVER_SOCKET,
+            FETCHER_SOCKET,
         )
     } | {SOCKET_NAME: PLUGIN_SOCKET}  # fmt: skip
 
@@ -131,6 +138,7 @@ def test_a_unit_is_exposed_no_more_than_is_said_and_says_why(unit: Path) -> None
     words = {
         "CAP_(DAC_*|FOWNER|IPC_OWNER)": "CAP_DAC_READ_SEARCH",
         "DeviceAllow": "char-rtc",
+        "AF_(INET|INET6)": "AF_INET",
     }
     for mark in marks:
         last = mark.split("~")[-1].split("/")[0].rstrip("=")
@@ -148,6 +156,32 @@ def test_the_judge_may_reach_no_engine_and_no_network() -> None:
     assert found["RestrictAddressFamilies"] == "AF_UNIX"
     closed = {path.removeprefix("-") for path in values(unit, "InaccessiblePaths")}
     assert {"/run/containerd", "/run/docker.sock", "/var/lib/docker"} <= closed
+
+
+def test_the_fetcher_may_reach_networks_and_nothing_of_ours() -> None:
+    """Whoever takes it over finds no policy, no cache, no engine and no login there."""
+    unit = UNITS / "enforcer-fetcher.service"
+    found = dict(directives(unit))
+
+    assert (found["User"], found["Group"]) == ("enforcer-fetch", "enforcer-fetch")
+    assert found["CapabilityBoundingSet"] == ""
+    assert values(unit, "IPAddressDeny") == ["link-local", "multicast"]
+    closed = {path.removeprefix("-") for path in values(unit, "InaccessiblePaths")}
+    assert {"/etc/enforcer", "/var/lib/enforcer", "/etc/credstore"} <= closed
+    assert {"/run/containerd", "/run/docker.sock", "/var/lib/docker"} <= closed
+    assert not {name for name in found if "Directory" in name or "Credential" in name}
+
+
+def test_what_syncs_reaches_no_network_itself() -> None:
+    """It holds logins and writes the cache, so it asks the fetcher and nobody else."""
+    unit = UNITS / "enforcer-sync.service"
+    found = dict(directives(unit))
+
+    assert found["User"] == "enforcer"
+    assert found["PrivateNetwork"] == "yes"
+    assert found["RestrictAddressFamilies"] == "AF_UNIX"
+    assert found["LoadCredential"] == "registry-auth"  # without a path: it may lack
+    assert found["StateDirectory"] == "enforcer"
 
 
 def test_the_judge_is_told_which_boot_this_is() -> None:
@@ -192,10 +226,12 @@ def test_the_user_and_the_folders_are_made(tmp_path: Path) -> None:
     for words in (("systemd-sysusers",), ("systemd-tmpfiles", "--create")):
         subprocess.run([*words, f"--root={tmp_path}"], check=True)
 
-    (user,) = (tmp_path / "etc/passwd").read_text().splitlines()
-    uid = int(user.split(":")[2])
-    assert user.startswith("enforcer:")
-    assert user.endswith(":/usr/sbin/nologin")
+    users = (tmp_path / "etc/passwd").read_text().splitlines()
+    ids = {user.split(":")[0]: int(user.split(":")[2]) for user in users}
+    uid = ids["enforcer"]
+    assert ids.keys() == {"enforcer", "enforcer-fetch"}
+    assert uid != ids["enforcer-fetch"]
+    assert all(user.endswith(":/usr/sbin/nologin") for user in users)
     found = {
         str(path.relative_to(tmp_path)): (
             path.stat().st_uid,
@@ -220,9 +256,11 @@ def test_no_engine_ever_waits_for_a_service_of_ours_or_fails_with_it() -> None:
         found = list(directives(unit))
         assert not [v for n, v in found if n in ("Before", "RequiredBy", "BoundBy")]
         assert not [v for n, v in found if n in ("BindsTo", "PartOf", "Requisite")]
+        assert not set(values(unit, "Requires")) & set(ENGINES)
+    for unit in DAEMONS:
+        found = list(directives(unit))
         assert ("StartLimitIntervalSec", "0") in found  # no fifth crash is the last
         assert ("Restart", "always") in found
-        assert not set(values(unit, "Requires")) & set(ENGINES)
     for unit in SOCKETS:
         names = {name for name, _ in directives(unit)}
         before = set(values(unit, "Before"))
@@ -235,7 +273,9 @@ def test_every_service_has_bounds_and_is_started_anew_when_it_hangs() -> None:
     """A leak of ours must not be the host's, and silence not last."""
     for unit in SERVICES:
         found = dict(directives(unit))
-        for name in ("MemoryMax", "TasksMax", "WatchdogSec", "LimitNOFILE"):
+        for name in ("MemoryMax", "TasksMax", "LimitNOFILE"):
             assert found[name]
         assert found["MemorySwapMax"] == "0"
-        assert found["Type"] == "notify"
+        lasts = unit in DAEMONS
+        assert found["Type"] == ("notify" if lasts else "oneshot")
+        assert found["WatchdogSec" if lasts else "TimeoutStartSec"]

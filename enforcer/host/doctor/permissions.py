@@ -16,7 +16,7 @@ from enforcer.host.doctor.look import Look
 
 MAX_ENTRIES = 20_000  # a policy of 256 files, trust stores of a few hundred
 USER = "enforcer"  # whose the daemon's own state and audit log may be
-PRIVATE = ("admin.sock", "ask.sock", "cri.sock", "resolver.sock")
+PRIVATE = ("admin.sock", "ask.sock", "cri.sock", "fetcher.sock", "resolver.sock")
 
 
 def check(look: Look) -> Iterator[Finding | str]:
