@@ -161,11 +161,7 @@ class Node:
 
     def brings(self, image: str) -> None:
         """Bring the signatures about something from its registry to this host."""
-        layout = self.stage.name("brought")
-        insecure = "" if self._ca else "--from-plain-http "
-        words = f"oras copy --recursive {insecure}--to-oci-layout --no-tty"
-        self.types(f"{words} {image} {layout}:1")
-        self.types(f"enforcer cache import oci-layout:{layout}")
+        self.types(f"enforcer cache import {image}")
 
     def pulls(self, name: str) -> None:
         """Pull an image."""

@@ -98,6 +98,8 @@ def site(
         here = stack.enter_context(
             node(request.param, people, rules, network=network, watch=watch, ca=tls.ca)
         )
+        trusted = [{"host": REGISTRY, "ca": str(tls.ca)}]
+        here.stage.reconfigure(registries=trusted)
         server = Internal(home, servers, tls, people)
         yield Site(here.called("node", "6"), network, watch, server)
 
