@@ -4,6 +4,8 @@ PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .engines
+# Two at a time, a file at a time and in order: tests/conftest.py says who runs alone.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # What a fresh Debian 12 lacks; installed only as root on Debian, and said so.
 DEBS := python3-venv systemd runc skopeo umoci busybox-static libdevmapper1.02.1 kmod procps openssl strace wget faketime
 DEBIAN_ROOT := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
@@ -15,10 +17,10 @@ demo: venv engines ## See it work: unsigned refused, signed runs, on private eng
 	@$(BIN)/python -m tests.demo
 
 test: check engines machine ## Every test, those on real engines included
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 soak: check engines machine ## The same tests with full counts
-	ENFORCER_SOAK=1 $(BIN)/python -m pytest
+	ENFORCER_SOAK=1 $(PYTEST)
 
 bench: venv engines ## Medians and ratios, interleaved within one run
 	$(BIN)/python -m tests.bench

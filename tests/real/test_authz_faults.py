@@ -152,6 +152,7 @@ def _seconds_of_ps(stage: AuthzStage) -> float:
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.alone
 def test_nothing_unsigned_is_created_and_docker_goes_on(
     fault: str, stage: AuthzStage
 ) -> None:
@@ -233,6 +234,7 @@ def test_a_plugin_that_restarts_at_once_costs_nobody_a_call(stage: AuthzStage) -
     assert (done.returncode, done.stdout) == (0, f"{good.text}\n")
 
 
+@pytest.mark.alone
 def test_dockerd_hangs_on_a_hung_plugin_so_systemd_watches_it(
     faulty_docker: AuthzStage,
 ) -> None:

@@ -181,6 +181,7 @@ def test_a_moved_tag_is_judged_by_what_it_names_now(pulls: Pulls) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.alone
 def test_nothing_unsigned_is_pulled_and_the_signed_once_the_fault_is_gone(
     fault: Fault, pulls: Pulls
 ) -> None:

@@ -15,6 +15,8 @@ import pytest
 from tests.engines.process import wait_until
 from tests.real.stage import Image, Stage, docker_stage
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 BOOTS = 20 if os.environ.get("ENFORCER_SOAK") else 6
 EARLY = -1.0
 SECONDS_LATE = (EARLY, 0.0, 0.5, 1.0, 2.0, 2.5)  # against the engines, in turns

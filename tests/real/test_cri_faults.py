@@ -19,6 +19,8 @@ from tests.real.cri import Cri, CriError, Node, running_node
 from tests.real.http2 import flooded
 from tests.real.stage import Image
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 PROMISED_SECONDS = 5.0  # to a refusal
 AT_ONCE_SECONDS = 2.0  # for everything else; it takes milliseconds on an idle machine
 FREE_SECONDS = 3 * FIRST_BYTE_SECONDS

@@ -5,6 +5,8 @@ import pytest
 from tests.engines.crowd import CROWD, start_crowd
 from tests.real.stage import Stage
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 
 @pytest.mark.parametrize("generation", ["gated_containerd", "gated_docker"])
 def test_none_of_a_hundred_signed_containers_is_refused_on_a_cold_daemon(

@@ -14,6 +14,8 @@ from tests.engines.process import wait_until
 from tests.real.faults import DROPPED_SECONDS, FAULTS, Fault
 from tests.real.stage import Done, Image, Stage, said
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 PROMISED_SECONDS = 5.0  # from the user's command to the refusal
 
 

@@ -16,6 +16,8 @@ from enforcer.hooks.asking import Asker
 from tests.engines.process import wait_until
 from tests.real.stage import Image, Stage, said
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 CLIENTS = 64
 ENDS = 40 if os.environ.get("ENFORCER_SOAK") else 6
 BETWEEN_SECONDS = 1.0

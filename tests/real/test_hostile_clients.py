@@ -23,6 +23,8 @@ from tests.engines.process import wait_until
 from tests.real.http2 import flooded
 from tests.real.stage import Stage, said
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 SOCKETS = ("ask.sock", "enforcer.sock", "admin.sock")
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 NO_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: must come next

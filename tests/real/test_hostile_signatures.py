@@ -15,6 +15,8 @@ from enforcer.weigher import MAX_SIGNATURES
 from tests.engines.images import blob_path
 from tests.real.stage import Done, Image, Stage, said
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 MANY = 9_999
 HUGE_BYTES = 100 * 1024 * 1024
 IN_TIME_SECONDS = 4.0  # the daemon's deadline is three, and a start takes a while

@@ -147,6 +147,7 @@ def test_the_plugin_comes_back_with_containerd(node: Node) -> None:
     assert any("this door only reports" in n for n in node.notices())
 
 
+@pytest.mark.alone
 def test_a_silent_enforcerd_holds_up_no_pod_in_the_plugin(node: Node) -> None:
     """NRI asks one thing at a time, for the whole node; judging waits elsewhere."""
     good = node.image("good")

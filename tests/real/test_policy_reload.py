@@ -84,6 +84,7 @@ def _becomes(stage: Stage, image: Image, code: str) -> None:
     wait_until(lambda: _code(stage, image) == code, f"{code}", POLICY_SECONDS)
 
 
+@pytest.mark.alone
 def test_a_replaced_policy_is_in_force_within_a_second(
     stage: Stage, image: Image
 ) -> None:
@@ -214,6 +215,7 @@ def _write_in_pieces(
     return seen, max(longest, time.monotonic() - written)
 
 
+@pytest.mark.alone
 def test_half_of_a_policy_is_never_in_force(stage: Stage, image: Image) -> None:
     """Every beginning of this one would let an image start that all of it denies."""
     half = "".join(_pieces(stage, image)[:1])

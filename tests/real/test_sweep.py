@@ -118,6 +118,7 @@ WAYS: dict[str, tuple[Callable[..., object], str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.alone
 def test_a_signer_who_is_not_trusted_any_more_is_reported_at_once(
     stage: Stage, image: Image, container: str, way: str
 ) -> None:
@@ -235,6 +236,7 @@ def test_what_ran_before_enforcement_is_found_and_monitor_mode_stops_nothing(
     remove(stage, id_)
 
 
+@pytest.mark.alone
 def test_an_engine_that_hangs_does_not_delay_the_news(
     stage: Stage, image: Image, container: str
 ) -> None:
@@ -329,6 +331,7 @@ def _revocable(stage: Stage) -> Iterator[_Revocable]:
         yield _Revocable(home / "key", home / "chain", publish)
 
 
+@pytest.mark.alone
 def test_a_certificate_on_a_newer_list_is_reported_at_once(stage: Stage) -> None:
     """Evidence comes by `cache sync`, and no policy changes."""
     image = stage.image("app", cmd=SLEEP)

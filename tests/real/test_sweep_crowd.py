@@ -10,6 +10,8 @@ from tests.engines.process import wait_until
 from tests.real.acme import People, sign
 from tests.real.sweeping import ENGINES, seconds_since, status, swept_stage
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 COUNT = 200 if os.environ.get("ENFORCER_SOAK") else 40
 # One is promised, for 200. A busy machine may make us wait for a core.
 BUSY_SECONDS = 3.0

@@ -4,6 +4,8 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 from enforcer import ttrpc
 from enforcer.api.ask import AskHandler
 from enforcer.api.judge import Judge
@@ -25,6 +27,7 @@ def _without_threads(world: World) -> Judge:
     return judge
 
 
+@pytest.mark.alone
 async def test_without_threads_the_gate_is_refused_at_once(tmp_path: Path) -> None:
     """T-SK-12: a hang-up would have it ask again and again, for four seconds."""
     path = tmp_path / "ask.sock"

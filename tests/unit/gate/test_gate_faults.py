@@ -24,6 +24,8 @@ from tests.limits import (
     without_readers,
 )
 
+pytestmark = pytest.mark.alone  # it measures deadlines
+
 PROMISED_SECONDS = 5
 RAN, REFUSED = 0, 1
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="being somebody else needs root")

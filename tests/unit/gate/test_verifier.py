@@ -147,6 +147,7 @@ def test_an_answer_that_is_no_yes_is_a_no(
     assert code in _reason(done)
 
 
+@pytest.mark.alone
 def test_without_a_daemon_nothing_is_pulled(verifier: Verifier) -> None:
     """In time, with what to do."""
     began = time.monotonic()
@@ -160,6 +161,7 @@ def test_without_a_daemon_nothing_is_pulled(verifier: Verifier) -> None:
     )
 
 
+@pytest.mark.alone
 def test_a_hung_daemon_is_not_waited_for(verifier: Verifier) -> None:
     """containerd itself would wait ten seconds."""
     began = time.monotonic()
@@ -259,6 +261,7 @@ def test_input_about_something_else_is_refused(
     assert heard == []
 
 
+@pytest.mark.alone
 def test_an_input_that_does_not_end_is_not_waited_for(verifier: Verifier) -> None:
     """Whoever holds the other end of the pipe must not hold up the pull."""
     reads, writes = os.pipe()

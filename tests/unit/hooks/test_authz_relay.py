@@ -284,6 +284,7 @@ async def test_without_enforcerd_the_doors_own_reason_is_shown(tmp_path: Path) -
     )
 
 
+@pytest.mark.alone
 async def test_a_hung_enforcerd_delays_nobody_but_its_own_question(
     tmp_path: Path,
 ) -> None:
@@ -412,6 +413,7 @@ async def test_a_slow_client_is_refused_in_time(raw: bytes, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "said", [b"", b"PO", _HEAD + b"Content-Length: 4000000\r\n\r\n"]
 )
+@pytest.mark.alone
 async def test_idle_clients_make_room_for_those_who_ask(
     said: bytes, tmp_path: Path
 ) -> None:

@@ -198,6 +198,7 @@ def test_it_decides_where_the_runtime_asks(
         (framed(b""), "[]"),
     ],
 )
+@pytest.mark.alone
 def test_no_plain_yes_is_a_rejection_in_half_the_time(
     answer: bytes | None, code: str, host: Host, runtime: Runtime
 ) -> None:

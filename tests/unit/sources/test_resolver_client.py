@@ -138,8 +138,9 @@ def test_a_silent_resolver_is_refused_in_time(path: Path) -> None:
 def test_a_resolver_that_always_hangs_up_is_refused_in_time(path: Path) -> None:
     """Asking again is bounded by the deadline."""
     with serving(path, hang_up) as served:
-        assert refused(path).code is Code.RESOLVER_UNREACHABLE
+        code = refused(path).code
 
+    assert code in (Code.RESOLVER_UNREACHABLE, Code.RESOLVER_SILENT)  # as it ends
     assert len(served) > 1
 
 
