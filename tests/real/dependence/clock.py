@@ -11,13 +11,13 @@ LIST = "/list.crl"
 
 
 def _signed(world: World) -> None:
-    world.sign(world.signer())
+    world.holds(world.signature(world.signer()))
 
 
 def _listed(world: World, *, revoked: bool = False) -> None:
     """Have it signed by somebody who is on a list of yesterday, or not."""
     leaf = world.signer(points([world.revoker.url(LIST)]))
-    world.sign(leaf)
+    world.holds(world.signature(leaf))
     entry = Listed(leaf.certificate.serial_number, at=AT - DAY)
     body = make_crl(
         world.issuer,
@@ -31,7 +31,8 @@ def _listed(world: World, *, revoked: bool = False) -> None:
 
 def _expired(world: World) -> None:
     """Have it signed for a day, which was over when the host saw its newest proof."""
-    world.sign(world.signer(), at=AT - 3 * DAY, life=DAY)
+    expired = world.signature(world.signer(), at=AT - 3 * DAY, life=DAY)
+    world.holds(expired)
     _proven(world)
 
 

@@ -72,13 +72,13 @@ def _answered(
 
 def _by_list(world: World) -> Party:
     leaf = world.signer(points([world.revoker.url(LIST)]))
-    world.sign(leaf)
+    world.holds(world.signature(leaf))
     return leaf
 
 
 def _by_responder(world: World) -> Party:
     leaf = world.signer(responders(world.revoker.url(RESPONDER)))
-    world.sign(leaf)
+    world.holds(world.signature(leaf))
     return leaf
 
 

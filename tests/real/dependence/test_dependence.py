@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.engines.images import write_layout
-from tests.real.dependence import clock, revocation, tsa
+from tests.real.dependence import clock, registry, revocation, tsa
 from tests.real.dependence.table import STATES, Row, cells, rows
 from tests.real.dependence.world import FAKETIME, Situations, World
 from tests.revoker import Revoker
@@ -21,6 +21,7 @@ OTHERS: Mapping[str, Situations] = {
     "TSA": tsa.SITUATIONS,
     "CRL": revocation.LISTS,
     "OCSP": revocation.ANSWERS,
+    "registry": registry.SITUATIONS,
     "clock": clock.SITUATIONS,
 }
 ROWS = [row for row in rows() if row.on in OTHERS]
@@ -73,4 +74,5 @@ def test_the_short_table_is_the_first_line_of_each_cell() -> None:
             first.setdefault((row.on, row.state), row.verdict)
 
     assert cells() == first
-    assert first.keys() == {(on, state) for on, _ in first for state in STATES}
+    others = (*OTHERS, "engine")
+    assert first.keys() == {(on, state) for on in others for state in STATES}

@@ -33,11 +33,12 @@ def _countersigned(
     world.demand("tsa:clock")
     signed = min(AT, ends - DAY)
     time = generalized(at)
-    world.sign(
+    signature = world.signature(
         world.signer(ends=ends),
         at=signed,
-        timestamp=lambda signature: tsa.token(signature, gen_time=time),
+        timestamp=lambda value: tsa.token(value, gen_time=time),
     )
+    world.holds(signature)
 
 
 def _trusted(world: World, tsa: Authority) -> Authority:
@@ -81,7 +82,7 @@ def _listed(world: World, *, next_update: datetime, revoked: bool = False) -> No
 def nothing(world: World) -> None:
     world.trust("tsa/clock", authority().chain[-1])
     world.demand("tsa:clock")
-    world.sign(world.signer())
+    world.holds(world.signature(world.signer()))
 
 
 def stranger(world: World) -> None:

@@ -14,6 +14,7 @@ from enforcer.core.collected import SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.signature_manifest import JWS_MEDIA_TYPE, build_signature_manifest
 from enforcer.core.signing import Timestamper, parse_signer, sign_jws, thumbprints
+from enforcer.core.subject import Content
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import open_layout
 from tests.pki import Party, Template, issue, leaf_template, pems
@@ -87,29 +88,42 @@ class World:
             around_now(replace(leaf_template(), extra=extra), ends=ends), self.issuer
         )
 
-    def sign(
+    def content(self) -> Content:
+        """Return the image's manifest."""
+        with open_layout(self.host.layout, archive=False) as layout:
+            return layout.find()
+
+    def signature(
         self,
         leaf: Party,
         *,
+        issuer: Party | None = None,
+        about: Content | None = None,
         at: datetime = AT,
         life: timedelta | None = None,
         timestamp: Timestamper | None = None,
     ) -> SignatureFile:
-        """Have the image signed at some time, and keep the signature in the cache."""
-        with open_layout(self.host.layout, archive=False) as layout:
-            content = layout.find()
-        chain = pems((leaf, self.issuer))
+        """Sign the image, or what it is to be `about`, at some time."""
+        chain = pems((leaf, issuer or self.issuer))
         signer = parse_signer(leaf.key_pem, chain, at=at)
+        subject = (about or self.content()).descriptor
         expires = None if life is None else at + life
-        about = content.descriptor
         envelope = sign_jws(
-            about, signer, at=at, expires_at=expires, timestamp=timestamp
+            subject, signer, at=at, expires_at=expires, timestamp=timestamp
         )
         layer = Descriptor.of(JWS_MEDIA_TYPE, envelope)
-        manifest = build_signature_manifest(layer, about, thumbprints(signer.chain), at)
-        signature = SignatureFile(manifest, envelope)
-        DiskCache(self.host.root / "state" / "cache").add([content, signature])
-        return signature
+        prints = thumbprints(signer.chain)
+        manifest = build_signature_manifest(layer, subject, prints, at)
+        return SignatureFile(manifest, envelope)
+
+    def holds(self, signature: SignatureFile) -> None:
+        """Put the image and a signature into the host's cache."""
+        cache = DiskCache(self.host.root / "state" / "cache")
+        cache.add([self.content(), signature])
+
+    def takes(self, source: str) -> None:
+        """Import from somewhere; what is refused is what some situations are about."""
+        self._enforcer("cache", "import", source)
 
     def sync(self, *, clock: str = "") -> None:
         """Fetch what can be fetched; what cannot is what some situations are about."""
