@@ -9,7 +9,6 @@ from enforcer.core.evidence import Evidence, Slot, key_digest
 from enforcer.core.findings import Result
 from enforcer.core.revocation import judge_chain_revocation
 from enforcer.sources.cache import DiskCache
-from enforcer.sources.cache.index import Index
 from enforcer.sources.revocation.store import EvidenceStore
 from tests.crash.kept import Problem
 from tests.crash.steps import (
@@ -62,14 +61,15 @@ class Host:
         yield from (Problem("corrupt", f"fsck: {w}") for w in told.damaged)
         yield from (Problem("lost", f"fsck: {what}") for what in told.lost)
         cache = self._root / "cache"
-        named = {digest.hex for digest in Index(cache).digests()}
-        known = {"index.db", "lock", "floors.db", "memory"}
+        unnamed = {name.rpartition(":")[2] for name in told.unnamed}
+        index = {f"index.db{end}" for end in ("", "-wal", "-shm")}
+        known = {*index, "lock", "floors.db", "memory"}
         evidence = cache / "evidence"
         for path in self._root.rglob("*"):
             if path.is_dir() or path.name in known:
                 continue
             inside = path.parent
-            if inside == cache / "blobs" / "sha256" and path.name in named:
+            if inside == cache / "blobs" / "sha256" and path.name not in unnamed:
                 continue
             if evidence in path.parents and not path.name.startswith("."):
                 continue  # the store's own: what else is there is counted below
