@@ -12,7 +12,7 @@ from enforcer.audit.clock import HostClock
 from enforcer.cli.main import DONE, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.cli.target import Target
-from enforcer.cli.targets import FORMS, open_target
+from enforcer.cli.targets import LOCAL_FORMS, open_target
 from enforcer.cli.verify import parse_pair
 from enforcer.core.certificate import signature_algorithm
 from enforcer.core.collected import Origin, SignatureFile
@@ -35,7 +35,7 @@ MAX_EXPIRY = timedelta(days=36_500)  # times end with the year 9999
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
-    parser.add_argument("target", help=FORMS)
+    parser.add_argument("target", help=LOCAL_FORMS)
     parser.add_argument(
         "--key", type=Path, required=True, metavar="PEM", help="unencrypted PKCS#8"
     )

@@ -15,18 +15,21 @@ from enforcer.settings import Settings
 from enforcer.sources.layout import Layout, open_layout
 
 TRANSPORTS = ("oci-layout", "oci-archive", "docker", "containerd")
-FORMS = (
-    "oci-layout:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker:NAME, "
-    "containerd:[NAMESPACE/]NAME or REGISTRY/REPOSITORY[:TAG][@DIGEST]"
+LOCAL_FORMS = (
+    "oci-layout:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], docker:NAME or "
+    "containerd:[NAMESPACE/]NAME"
 )
+FORMS = f"{LOCAL_FORMS}, or REGISTRY/REPOSITORY[:TAG][@DIGEST]"
 
 
 @contextlib.contextmanager
-def open_target(text: str, settings: Settings) -> Iterator[Target]:
-    """Find what a target names.
+def open_target(
+    text: str, settings: Settings, *, registries: bool = False
+) -> Iterator[Target]:
+    """Find what a target names; a registry is asked only where `registries` says so.
 
     Raises:
-        UsageError: Not one of FORMS.
+        UsageError: Not one of FORMS, or a registry's and none is to be asked.
         EnforcerError: It is not there, or cannot be read.
     """
     transport, _, rest = text.partition(":")
@@ -37,6 +40,8 @@ def open_target(text: str, settings: Settings) -> Iterator[Target]:
             "that signed, and verify oci-layout:DIR:TAG"
         )
     if not rest or transport not in TRANSPORTS:
+        if not registries:
+            raise UsageError(f'"{clip(text)}" is no target; expected {LOCAL_FORMS}')
         yield _at_registry(registry_reference(text, expected=FORMS), settings)
     elif transport in ("docker", "containerd"):
         from enforcer.cli import engine_targets  # grpc: slow to load

@@ -101,7 +101,7 @@ def _tell(arguments: argparse.Namespace) -> int:
     if arguments.target is None:
         arguments.wrong_usage("the following arguments are required: target")
     settings = _settings(arguments)
-    with open_target(arguments.target, settings) as target:
+    with open_target(arguments.target, settings, registries=True) as target:
         record, read = _judge(target, settings, arguments)
     if is_json(arguments):
         more: dict[str, Json] = {"artifact": content_json(read)} if read else {}
@@ -141,7 +141,7 @@ def _hand_over(arguments: argparse.Namespace) -> NoReturn:
             "prints nothing of its own: leave out the other options"
         )
     settings = _settings(arguments)
-    with open_target(arguments.target, settings) as target:
+    with open_target(arguments.target, settings, registries=True) as target:
         part = part_of(target, arguments.layer)
         record, _ = judge(target, settings, what_if)
         if not record.decision.allowed:
