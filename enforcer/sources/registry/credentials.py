@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.core.codes import Code
@@ -44,6 +45,7 @@ def load_credential(
     environment: Mapping[str, str],
     auth_file: Path | None = None,
     helper: str = "",
+    helper_seconds: float = HELPER_SECONDS,
 ) -> Credential | None:
     """Return the login for a repository of registry HOST[:PORT]; None for none.
 
@@ -53,16 +55,33 @@ def load_credential(
     Raises:
         RegistryError: A file or helper that is named cannot be used.
     """
+    wanted = _Wanted(host, repository, environment, helper_seconds)
     if helper:
-        return _ask_helper(helper, host, environment)
+        return _ask_helper(helper, wanted)
     named = auth_file or environment.get("REGISTRY_AUTH_FILE")
     if named:
-        return _from_file(Path(named), host, repository, environment, is_named=True)
+        return _from_file(Path(named), wanted, is_named=True)
     for path in _usual_files(environment):
-        found = _from_file(path, host, repository, environment, is_named=False)
+        found = _from_file(path, wanted, is_named=False)
         if found is not None:
             return found
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a login is wanted for, and what a helper gets to run with."""
+
+    host: str
+    repository: str
+    environment: Mapping[str, str]
+    helper_seconds: float
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names that helpers are listed under, and asked by the last."""
+        hub = (DOCKER_HUB_KEY,) if self.host == DOCKER_HUB else ()
+        return (self.host, *hub)
 
 
 def _usual_files(environment: Mapping[str, str]) -> Iterator[Path]:
@@ -74,14 +93,7 @@ def _usual_files(environment: Mapping[str, str]) -> Iterator[Path]:
         yield Path(environment["HOME"], ".docker", "config.json")
 
 
-def _from_file(
-    path: Path,
-    host: str,
-    repository: str,
-    environment: Mapping[str, str],
-    *,
-    is_named: bool,
-) -> Credential | None:
+def _from_file(path: Path, wanted: _Wanted, *, is_named: bool) -> Credential | None:
     """Read a config.json: a helper for this host, a login for it, a helper for all."""
     try:
         raw = read_file(path, max_bytes=MAX_FILE_BYTES, trusted=True)
@@ -96,18 +108,17 @@ def _from_file(
         return None
     except EnforcerError as error:
         raise _unusable(str(path), f"cannot be used: {error.what}") from error
-    keys = (host, DOCKER_HUB_KEY) if host == DOCKER_HUB else (host,)
-    for key in keys:
+    for key in wanted.keys:
         if key in helpers:
-            return _ask_helper(helpers[key], host, environment)
-    stored = _stored(logins, host, repository, str(path))
+            return _ask_helper(helpers[key], wanted)
+    stored = _stored(logins, wanted, str(path))
     if stored is None and "credsStore" in members:
-        return _ask_helper(members["credsStore"], host, environment)
+        return _ask_helper(members["credsStore"], wanted)
     return stored
 
 
 def _stored(
-    logins: Mapping[str, Json], host: str, repository: str, path: str
+    logins: Mapping[str, Json], wanted: _Wanted, path: str
 ) -> Credential | None:
     """Return the login of the longest namespace that the repository is in.
 
@@ -120,7 +131,7 @@ def _stored(
         if place in _HUB_NAMES:
             place = DOCKER_HUB
         named.setdefault(f"{place}/{rest}".rstrip("/"), value)
-    place = f"{host}/{repository}"
+    place = f"{wanted.host}/{wanted.repository}"
     while place:
         if named.get(place):
             return _login(named[place], f"the login for {place} in {path}")
@@ -151,15 +162,12 @@ def _login(value: Json, what: str) -> Credential | None:
     return None  # Docker leaves `{}` where a helper keeps it
 
 
-def _ask_helper(
-    name: Json, host: str, environment: Mapping[str, str]
-) -> Credential | None:
+def _ask_helper(name: Json, wanted: _Wanted) -> Credential | None:
     """Ask `docker-credential-NAME get`; None where it has no login for the host."""
     what = f"the credential helper {clip(str(name), limit=80)}"
     if not isinstance(name, str) or not _HELPER.fullmatch(name):
         raise _unusable(what, "has no name of a program")
-    asked = DOCKER_HUB_KEY if host == DOCKER_HUB else host
-    status, out = _run(f"docker-credential-{name}", asked, environment, what)
+    status, out = _run(f"docker-credential-{name}", wanted, what)
     if status != 0:
         if out.strip() == _NOT_FOUND:
             return None
@@ -175,34 +183,34 @@ def _ask_helper(
     return _credential(_text(members, "Username", what), secret, what)
 
 
-def _run(
-    program: str, asked: str, environment: Mapping[str, str], what: str
-) -> tuple[int, bytes]:
+def _run(program: str, wanted: _Wanted, what: str) -> tuple[int, bytes]:
     """Run a helper: one word on its standard input, in bounded time and output."""
-    until = time.monotonic() + HELPER_SECONDS
+    until = time.monotonic() + wanted.helper_seconds
     try:
         process = subprocess.Popen(  # noqa: S603 - a checked name, no shell
             [program, "get"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=dict(environment),
+            env=dict(wanted.environment),
             start_new_session=True,
         )
     except OSError as error:
         raise _unusable(what, f"cannot be run: {error.strerror}") from error
+    asked = wanted.keys[-1].encode()
     with process:
         try:
             # one byte more than is taken, so that the parser notices the excess
             limit = MAX_HELPER_BYTES + 1
-            out, _ = talk(process, asked.encode(), until=until, max_bytes=limit)
-            return process.wait(max(0.0, until - time.monotonic())), out
+            out, _ = talk(process, asked, until=until, max_bytes=limit)
+            status = process.wait(max(0.0, until - time.monotonic()))
         except (TimeoutError, subprocess.TimeoutExpired):
-            why = f"gave no answer within {HELPER_SECONDS:g} s"
+            why = f"gave no answer within {wanted.helper_seconds:g} s"
             raise _unusable(what, why) from None
         finally:
-            if process.poll() is None:  # else what it started, an agent, may stay
+            if process.returncode is None:  # else what it started, an agent, may stay
                 os.killpg(process.pid, signal.SIGKILL)
+    return status, out
 
 
 def _credential(username: str, password: str, what: str) -> Credential:
@@ -213,7 +221,7 @@ def _credential(username: str, password: str, what: str) -> Credential:
 
 
 def _members(members: Mapping[str, Json], name: str, path: str) -> dict[str, Json]:
-    return require_object(members.get(name) or {}, what=f"{name} in {path}")
+    return require_object(members.get(name, {}), what=f"{name} in {path}")
 
 
 def _text(members: Mapping[str, Json], name: str, what: str) -> str:
