@@ -53,14 +53,23 @@ class Internal:
         return there
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Site:
-    """A node, its network, what was seen of its processes, and the internal server."""
+    """A node, its network, what was seen of its processes, and the internal server.
+
+    `in_vain` counts what found no route while there was no cable.
+    """
 
     node: Node
     network: Network
     watch: Watch
     server: Internal
+    in_vain: int = 0
+
+    @property
+    def without_route(self) -> int:
+        """How often anybody on the node tried to reach what it has no route to."""
+        return self.network.counters()["IpOutNoRoutes"]
 
     def connect(self) -> None:
         """Plug the cable in."""
@@ -69,8 +78,10 @@ class Site:
     @contextmanager
     def unplugged(self) -> Iterator[None]:
         """Have nothing reachable for a while."""
+        before = self.without_route
         self.network.disconnect()
         yield
+        self.in_vain += self.without_route - before
         self.connect()
 
     def app(self) -> str:
@@ -109,7 +120,7 @@ def here(site: Site) -> Iterator[Node]:
     """The node; after each test, nobody has looked for anything but the server."""
     yield site.node
     assert site.watch.addresses() == {(SERVER, 5000)}
-    assert site.network.counters()["IpOutNoRoutes"] == 0
+    assert site.without_route == site.in_vain
     came = re.findall(
         r"http.request.remoteaddr=\"?([0-9.]+)", site.server.log.read_text()
     )
@@ -150,6 +161,8 @@ def test_then_nothing_can_be_reached(here: Node, site: Site) -> None:
     here.brings(image)
 
     with site.unplugged():
+        here.fails(f"enforcer cache import {image}", "[ENF-2602]")
+        assert site.without_route > site.in_vain
         here.starts(image, f"this is {app}")
         here.stage.host.stop()
         here.stage.host.start()
