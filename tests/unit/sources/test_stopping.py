@@ -5,6 +5,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -142,8 +143,9 @@ def test_no_more_is_begun_at_once_than_the_bound() -> None:
     """Each is a thread; two hundred would be stopped in turns."""
     background = Background()
     ended = threading.Event()
-    for _ in range(MAX_AT_ONCE):
-        background.begin(lambda: ended.wait(30))
+    with ThreadPoolExecutor(MAX_AT_ONCE) as threads:
+        for _ in range(MAX_AT_ONCE):
+            threads.submit(background.begin, lambda: ended.wait(30))
 
     with pytest.raises(EngineError) as caught:
         background.begin(lambda: None)
