@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from enforcer.admission import Admission
 from enforcer.audit.clock import HostClock
+from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
 from enforcer.core.reference import Reference
@@ -27,6 +28,7 @@ from enforcer.weigher import HostRules
 
 BOOT_VARIABLE = "ENFORCER_BOOT_ID"  # enforcer.service sets it: its /proc has no more
 RESOLVER_SOCKET = "resolver.sock"  # in the run folder
+NEARLY_FULL = 0.9  # of the cache's quota, in bytes or in files
 REFUSAL_SECONDS = 0.5  # of the deadline, to say and record what was not found out
 
 if TYPE_CHECKING:
@@ -93,6 +95,21 @@ def engines(settings: Settings) -> "HostEngines":
     return HostEngines(
         [(e.kind, e.socket, e.root, e.state, e.api) for e in settings.engines]
     )
+
+
+def present_images(settings: Settings) -> set[Digest]:
+    """Return a digest of every image that an engine of enforcer.yaml's has.
+
+    Raises:
+        EngineError: One of them does not say, so that nobody knows (ENF-1405).
+    """
+    from enforcer.sources.engines.stores import held_by_containerd, held_by_docker
+
+    held = {"containerd": held_by_containerd, "docker": held_by_docker}
+    found: set[Digest] = set()
+    for engine in settings.engines:
+        found |= held[engine.kind](engine.root)
+    return found
 
 
 def resolver(settings: Settings) -> "ResolverClient":
@@ -216,6 +233,20 @@ def host_rules(settings: Settings) -> HostRules:
         mode=settings.mode,
         builds_allowed=settings.builds == "allow",
         allowed_levels=frozenset(settings.notation.allow_levels),
+    )
+
+
+def fullness_notice(cache: DiskCache) -> tuple[str, ...]:
+    """Say that the signature cache will soon take nothing any more."""
+    try:
+        full = cache.fullness()
+    except EnforcerError:  # `cache fsck` says what is wrong with it
+        return ()
+    if full < NEARLY_FULL:
+        return ()
+    return (
+        f"the signature cache is {full:.0%} full, and takes nothing when it is: run "
+        "`enforcer cache gc`, or raise `cache` in enforcer.yaml",
     )
 
 

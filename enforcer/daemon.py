@@ -41,6 +41,7 @@ from enforcer.assembly import (
     admission,
     assemble,
     engines,
+    fullness_notice,
     host_rules,
     laxities,
     load_policy,
@@ -135,6 +136,7 @@ class Daemon:
         tasks = [asyncio.create_task(t) for t in (self._watchdog(), self._watch())]
         # A thread that nobody waits for: an engine that hangs must not hold us up.
         threading.Thread(target=self._sweep.run, name="sweep", daemon=True).start()
+        threading.Thread(target=self._tidy, name="tidy", daemon=True).start()
         notify("READY=1", f"STATUS={self._summary()}")
         log.info("serving", run_dir=str(self._settings.run_dir), status=self._summary())
         await self._stopping.wait()
@@ -218,6 +220,7 @@ class Daemon:
                 *laxities(self._settings),
                 *warnings,
                 *load_notice(self._settings.run_dir, time.time()),
+                *fullness_notice(self._host.cache),
             ),
             uptime_seconds=int(time.monotonic() - self._started),
             pid=os.getpid(),
@@ -236,6 +239,12 @@ class Daemon:
         except (EnforcerError, OSError):  # `cache fsck` says what is wrong with it
             return None
         return size.signatures, size.subjects, size.bytes
+
+    def _tidy(self) -> None:
+        try:
+            self._host.cache.tidy()
+        except EnforcerError as error:  # the next writer does it, or says why not
+            log.warning("signature cache not tidied", problem=error.what)
 
     def _policy_notices(self, force: PolicyInForce) -> tuple[str, ...]:
         policy = force.policy

@@ -71,10 +71,11 @@ def require_object(
     """
     if not isinstance(value, dict):
         raise MalformedError(f"{what} is not a JSON object", remedy="Expected { … }.")
-    folded = {_fold(name): name for name in known}
-    for name in value:
+    strange = [name for name in value if name not in known]  # most often none
+    folded = {_fold(name): name for name in known} if strange else {}
+    for name in strange:
         expected = folded.get(_fold(name))
-        if expected is not None and expected != name:
+        if expected is not None:
             raise MalformedError(
                 f'{what} has a member "{clip(name)}" that differs from '
                 f'"{expected}" only by case',

@@ -14,6 +14,7 @@ _WORDS = {
         "ask lists and responders of revocation about every cached signer",
     ),
     "fsck": ("fsck", "hash every cached file"),
+    "gc": ("gc", "drop what is about no image on this host"),
 }
 
 

@@ -7,14 +7,20 @@ has what had no name yet, and `pending` lists what the index was to name, or for
 
 import contextlib
 import os
-import secrets
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
-from enforcer.files import make_folder, read_file, sync_folder
+from enforcer.files import (
+    FileError,
+    FileMissingError,
+    make_folder,
+    read_file,
+    sync_folder,
+)
 
 MAX_PENDING_BYTES = 256 * 1024 * 1024  # a line of 65 bytes for each of 4 million blobs
 MANY = 8  # files that are worth a sync of the whole file system instead of theirs
@@ -25,12 +31,17 @@ TOUCHED_SECONDS = 24 * 3600.0  # how exact the time of the last import is
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+class UnreadableError(EnforcerError):
+    """A blob may be good, but cannot be read: the disk, or too many open files."""
+
+
 class BlobFolder:
     """Where blobs are. To write, the caller holds the cache's lock and is its owner."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.folder = root / "blobs" / "sha256"
+        self._prefix = f"{self.folder}/"  # a Path for each costs more than its file
         self._incoming = root / "incoming"
         self._pending = root / "pending"
 
@@ -42,18 +53,27 @@ class BlobFolder:
         """Return a blob's bytes, hashed.
 
         Raises:
+            UnreadableError: A file is there, and cannot be read now.
             EnforcerError: It is not there, or something else is.
         """
-        raw = read_file(self.place(digest), max_bytes=max_bytes, follow=False)
+        path = self.place(digest)
+        try:
+            raw = read_file(path, max_bytes=max_bytes, follow=False)
+        except FileMissingError:
+            raise
+        except FileError as error:
+            if isinstance(error.__cause__, OSError) and _may_be_whole(path):
+                raise UnreadableError(error.what, remedy=error.remedy) from error
+            raise
         if not digest.matches(raw):
             raise EnforcerError("it has other content", remedy="")
         return raw
 
     def lacks(self, digest: Digest, blob: bytes) -> bool:
         """Whether a blob has to be written; one that is there has come once more."""
-        path = self.place(digest)
+        path = f"{self._prefix}{digest.hex}"
         try:
-            status = path.lstat()
+            status = os.lstat(path)
             whole = self.read(digest, len(blob)) == blob
         except (OSError, EnforcerError):
             return True
@@ -68,11 +88,12 @@ class BlobFolder:
         says what will be there, and is on the disk. 4. They get their names.
         """
         if not blobs:
+            sync_folder(self.folder)  # they may have been put there by one that died
             return
         make_folder(self._incoming)
         handle = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:  # open before anything is written: errors since then are told by it
-            files = {d: self._incoming / secrets.token_hex(8) for d in blobs}
+            files = {d: f"{self._incoming}/{number}" for number, d in enumerate(blobs)}
             for digest, blob in blobs.items():
                 _write(files[digest], blob)
             _sync_all(handle, files.values())
@@ -80,7 +101,7 @@ class BlobFolder:
             os.close(handle)
         self.announce(blobs)
         for digest, path in files.items():
-            path.rename(self.place(digest))
+            os.rename(path, f"{self._prefix}{digest.hex}")  # noqa: PTH104 - half the time
         sync_folder(self.folder)
 
     def remove(self, digests: Iterable[Digest]) -> None:
@@ -142,7 +163,15 @@ class BlobFolder:
         return found
 
 
-def _write(path: Path, content: bytes) -> None:
+def _may_be_whole(path: Path) -> bool:
+    """Whether there is a file, as far as can be seen: what is no file is damage."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return True
+
+
+def _write(path: str, content: bytes) -> None:
     handle = os.open(path, _WRITE, 0o600)
     try:
         _write_all(handle, content)
@@ -156,7 +185,7 @@ def _write_all(handle: int, content: bytes) -> None:
         left = left[os.write(handle, left) :]
 
 
-def _sync_all(folder: int, paths: Collection[Path]) -> None:
+def _sync_all(folder: int, paths: Collection[str]) -> None:
     """Return when all of these files are on the disk, or raise OSError."""
     if len(paths) > MANY and _syncfs_tells():
         import ctypes  # here: few need it, and it takes milliseconds to load

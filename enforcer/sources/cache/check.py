@@ -1,6 +1,5 @@
 """`fsck`: every blob hashed, and the index compared with one made from them anew."""
 
-import contextlib
 import os
 import secrets
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from sqlite3 import Connection
 
+from enforcer.core.codes import Code
 from enforcer.core.collected import SignatureFile
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
@@ -71,7 +71,8 @@ def check(folder: CacheFolder, *, repair: bool) -> Check:
                     lambda index: (_named(index), _agree(index, made))
                 )
                 named, same = held or (set(), True)
-            except CacheError:
+            except CacheError as error:
+                _require_damage(error)
                 named, same = good, False
             if named <= good and (named is good or named == meant) and not same:
                 damaged.append(folder.database.path)
@@ -96,16 +97,25 @@ def _hash_all(folder: CacheFolder) -> tuple[set[Digest], list[Path]]:
             digest = Digest.parse(f"sha256:{name}")
             folder.read(digest)
             good.add(digest)
-        except EnforcerError:
+        except EnforcerError as error:
+            _require_damage(error)
             damaged.append(folder.blobs.folder / name)
     return good, damaged
+
+
+def _require_damage(error: EnforcerError) -> None:
+    """What cannot be read just now may be good: all of it ends here, untouched."""
+    if error.code is Code.CACHE_UNAVAILABLE:
+        raise error
 
 
 def _rebuild(index: Connection, folder: CacheFolder, digests: Iterable[Digest]) -> None:
     """Enter all that blobs say; one that is an envelope, or of no use, says nothing."""
     for digest in sorted(digests):
-        with contextlib.suppress(EnforcerError):
+        try:
             _enter(index, folder, folder.read(digest))
+        except EnforcerError as error:
+            _require_damage(error)
     drop_unnamed(index)
     prove_all(index, folder)
 

@@ -1,15 +1,18 @@
 """`index.db`, opened to be asked or to be changed: SQLite in WAL mode.
 
-Readers see the last commit and wait for no writer. Every write ends with the log
-(`-wal`) copied into the file, so that at rest the file alone is whole: whoever can only
-read, or finds no room for `-shm`, reads it alone while no writer is at work.
+Every write ends with the log (`-wal`) copied into the file, so that at rest the file
+alone is whole. Then it is read alone, under a lock that keeps writers out for as long
+as a question takes: nothing is written for it, no `-shm` made, whatever the disk is
+like. While a writer is at work, or has died, readers take the last commit out of the
+log, and wait for nobody.
 
-Who opens anything here acts as the folder's owner: to open a log is to write.
+Who opens a log acts as the folder's owner: to open it is to write.
 """
 
 import contextlib
 import fcntl
 import os
+import secrets
 import sqlite3
 import stat
 import threading
@@ -45,8 +48,11 @@ _UNAVAILABLE = {
 # sqlite3 raises UnicodeDecodeError for messages that quote a damaged schema.
 ERRORS = (sqlite3.Error, OSError, UnicodeDecodeError)
 
+_VERSION_OFFSET = 60  # of user_version in the file (sqlite.org/fileformat2, 1.3)
+_VERSIONS = 2**31
+
 _Found = TypeVar("_Found")
-_Marks = tuple[tuple[int, int] | None, ...]
+_Marks = tuple[tuple[int, int] | None, ...]  # which files, in which state
 Question = Callable[[sqlite3.Connection], _Found]
 
 
@@ -60,7 +66,9 @@ class Database:
     def __init__(self, root: Path) -> None:
         self._root = root
         self.path = root.absolute() / "index.db"
+        self._lock = root / "lock"
         self._kept: sqlite3.Connection | None = None
+        self._handle: int | None = None  # of the file, where that alone is asked
         self._marks: _Marks = ()
         self._turn = threading.Lock()
 
@@ -84,54 +92,86 @@ class Database:
             raise self.unusable(error) from error
 
     def _answer(self, question: Question[_Found]) -> _Found:
+        with _no_writer(self._lock, 0) as free:
+            if free and self._is_at_rest():
+                return self._ask_file(question)
+        try:
+            return self._ask_log(question)
+        except ERRORS as error:
+            self._let_go()
+            if not _is_refused(error):
+                raise
+            refused = error
+        with _no_writer(self._lock, ALONE_SECONDS) as free:
+            if free and self._is_at_rest():
+                return self._ask_file(question)
+        raise refused
+
+    def _ask_file(self, question: Question[_Found]) -> _Found:
+        """Ask the file alone: nobody writes, and its log is empty."""
+        if self._kept is None or self._marks != self._version():
+            self._let_go()
+            with as_owner(self._root):
+                self._keep("mode=ro&immutable=1")
+                self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._marks = self._version()
+        try:
+            return question(self._reader())
+        except ERRORS:
+            self._let_go()
+            raise
+
+    def _ask_log(self, question: Question[_Found]) -> _Found:
+        """Ask for the last commit in the log; the file may be replaced meanwhile.
+
+        The log and its `-shm` that are open are those first found, whatever has been
+        put in their places since.
+        """
         for _ in range(ATTEMPTS):
             before = self._require_files()
-            try:
-                found = question(self._reader(before))
-            except ERRORS as error:
+            if self._kept is None or self._marks != before:
                 self._let_go()
-                if not _is_refused(error):
-                    raise
                 with as_owner(self._root):
-                    return self._alone(question)
+                    self._keep("mode=ro")
+                self._marks = self._require_files()
+            found = question(self._reader())
             if _mark(self.path) == before[0]:
                 return found
         raise OSError("it is replaced again and again")
 
-    def _reader(self, marks: _Marks) -> sqlite3.Connection:
-        """Return the kept connection, or another where one of its files is another.
+    def _keep(self, how: str) -> None:
+        self._kept = _connect(self.path, how, RECOVER_SECONDS)
+        _settle(self._kept, READ_CACHE_KIB)
+        self._kept.execute("PRAGMA query_only = ON")
+        _require_schema(self._kept)  # opens the log, too
 
-        Its log and its `-shm` are where it first found them, whatever has been put in
-        their places since.
-        """
-        if self._kept is None or self._marks != marks:
-            self._let_go()
-            with as_owner(self._root):
-                self._kept = _connect(self.path, "mode=ro", RECOVER_SECONDS)
-                _settle(self._kept, READ_CACHE_KIB)
-                self._kept.execute("PRAGMA query_only = ON")
-                _require_schema(self._kept)  # opens the log, too
-            self._marks = self._require_files()
+    def _reader(self) -> sqlite3.Connection:
+        if self._kept is None:
+            raise sqlite3.OperationalError("it is closed")
         return self._kept
 
-    def _alone(self, question: Question[_Found]) -> _Found:
-        """Ask the file without its log, which has to be empty, while nobody writes."""
-        with _no_writer(self._root / "lock"):
-            log = _log_of(self.path)
-            if log.exists() and log.stat().st_size:
-                raise OSError(
-                    f"{log.name} has to be read in, which needs room and leave to write"
-                )
-            found = _connect(self.path, "mode=ro&immutable=1", 0)
-            with contextlib.closing(found) as connection:
-                _settle(connection, READ_CACHE_KIB)
-                _require_schema(connection)
-                return question(connection)
+    def _is_at_rest(self) -> bool:
+        self._require_files()
+        log = _log_of(self.path)
+        return not log.exists() or not log.stat().st_size
+
+    def _version(self) -> _Marks:
+        """Return what is another after every change, however soon it comes."""
+        if self._handle is None:
+            return ()
+        status = self.path.lstat()
+        number = os.pread(self._handle, 4, _VERSION_OFFSET)
+        times = status.st_mtime_ns, int.from_bytes(number, "big")
+        return (status.st_dev, status.st_ino), times, (status.st_size, 0)
 
     def _let_go(self) -> None:
         if self._kept is not None:
             self._kept.close()
-        self._kept, self._marks = None, ()
+        if self._handle is not None:
+            # This lets go of all locks this process has on the file (fcntl(2)). What
+            # keeps writers apart is `lock`, and what readers need is on `-shm`.
+            os.close(self._handle)
+        self._kept, self._handle, self._marks = None, None, ()
 
     # -- changing: the caller holds the lock, and is the owner ---------------------
 
@@ -151,6 +191,7 @@ class Database:
                 _require_log(connection)
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("BEGIN IMMEDIATE")
+                _count(connection)
                 yield connection
                 connection.execute("COMMIT")
                 _check_point(connection)
@@ -173,6 +214,7 @@ class Database:
                     connection.execute(f"PRAGMA {setting} = OFF")  # it may be lost
                 connection.execute("BEGIN")
                 create(connection)
+                _count(connection, secrets.randbelow(_VERSIONS))
                 yield connection
         except ERRORS as error:
             raise self.unusable(error) from error
@@ -265,6 +307,12 @@ def _require_log(connection: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError(f"its journal is {mode}, not a log")
 
 
+def _count(connection: sqlite3.Connection, by: int = 1) -> None:
+    """Change what readers of the file alone know it by."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {(version + by) % _VERSIONS}")
+
+
 def _check_point(connection: sqlite3.Connection) -> None:
     """Copy the log into the file; where a reader is in the way, the next one does."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -277,26 +325,30 @@ def _is_refused(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def _no_writer(lock: Path) -> Iterator[None]:
-    """Keep writers out for as long as a question takes."""
+def _no_writer(lock: Path, seconds: float) -> Iterator[bool]:
+    """Keep writers out for as long as a question takes; False where one is at work."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = os.open(lock, flags)
     except FileNotFoundError:  # nobody ever wrote here: it was copied
-        yield
+        yield True
         return
     try:
-        until = time.monotonic() + ALONE_SECONDS
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise
-                time.sleep(ALONE_POLL_SECONDS)
-        yield
+        yield _share(handle, time.monotonic() + seconds)
     finally:
         os.close(handle)
+
+
+def _share(handle: int, until: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(ALONE_POLL_SECONDS)
+        else:
+            return True
 
 
 def _is_there(path: Path) -> bool:

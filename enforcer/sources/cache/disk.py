@@ -42,8 +42,14 @@ class DiskCache:
 
     def manifest(self, digest: Digest) -> Content | None:
         """Return a manifest or index by its digest, or None; see `ports`."""
-        is_here = os.path.lexists(self._folder.blobs.place(digest))
-        return self._content(digest) if is_here else None
+        if not os.path.lexists(self._folder.blobs.place(digest)):
+            return None
+        try:
+            return self._content(digest)
+        except CacheError:
+            if self._folder.has_gone(digest):
+                return None
+            raise
 
     def manifests_about(
         self, config: Digest, manifests: Collection[Digest]
@@ -61,7 +67,7 @@ class DiskCache:
             try:
                 found.append(self._content(digest))
             except CacheError as error:
-                damaged = error
+                damaged = damaged if self._folder.has_gone(digest) else error
         if damaged and not found and not manifests:
             raise damaged
         return found
@@ -182,7 +188,7 @@ class DiskCache:
             try:
                 envelope = self._folder.read(digest)
             except CacheError as error:
-                damaged = error
+                damaged = damaged if self._folder.has_gone(digest) else error
                 continue
             good += 1
             yield StoredSignature(digest, media_type, envelope)

@@ -14,7 +14,7 @@ from enforcer.core.signature_manifest import MAX_ENVELOPE_BYTES
 from enforcer.files import FileError, FileMissingError, locked, make_folder, sync_folder
 from enforcer.owner import as_owner
 from enforcer.ports import CacheError
-from enforcer.sources.cache.blobs import BlobFolder
+from enforcer.sources.cache.blobs import BlobFolder, UnreadableError
 from enforcer.sources.cache.database import Database
 from enforcer.sources.cache.schema import named_among
 
@@ -41,6 +41,11 @@ class CacheFolder:
             return self.blobs.read(digest, max_bytes)
         except FileMissingError:
             raise damage(f"lost {digest.short}") from None
+        except UnreadableError as error:
+            raise CacheError(
+                f"the signature cache cannot give {digest.short}: {error.what}",
+                remedy=error.remedy,
+            ) from error
         except EnforcerError as error:
             why = f"cannot give {digest.short}: {error.what}"
             raise damage(why) from error
@@ -85,6 +90,11 @@ class CacheFolder:
                 self.blobs.remove(change.gone)
                 sync_folder(self.blobs.folder)
             self.blobs.settled()
+
+    def has_gone(self, digest: Digest) -> bool:
+        """Whether nobody speaks of a blob any more: it was removed meanwhile."""
+        place = self.blobs.place(digest)
+        return not os.path.lexists(place) and digest not in self._named([digest])
 
     def settle(self) -> None:
         """Take back what a write that did not end has left."""

@@ -15,7 +15,7 @@ from sqlite3 import Connection
 
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
-from enforcer.sources.cache.folder import CacheFolder
+from enforcer.sources.cache.folder import CacheFolder, translated
 from enforcer.sources.cache.schema import digest_of, drop_unnamed, named_among, raw
 
 KEEP_SECONDS = 30 * 24 * 3600  # since the last import: a stick comes before its image
@@ -150,10 +150,11 @@ def _forget(
 
 def _is_old(folder: CacheFolder, digest: object, oldest: float) -> bool:
     """Whether a blob was last imported before; one that is lost is of no use."""
-    try:
-        status = folder.blobs.place(digest_of(digest)).lstat()
-    except OSError:
-        return True
+    with translated():
+        try:
+            status = folder.blobs.place(digest_of(digest)).lstat()
+        except FileNotFoundError:
+            return True
     return status.st_mtime < oldest
 
 

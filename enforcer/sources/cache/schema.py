@@ -4,6 +4,7 @@ Digests are bytes: 32 of sha256, 48 of sha384, 64 of sha512. All of it can be ma
 from the blobs. Nothing here commits, or knows where the file is.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,9 +41,13 @@ _UNNAMED = (
         "(SELECT target, envelope, form FROM signatures)",
     ),
     ("targets", "id NOT IN (SELECT target FROM signatures)"),
-    ("origins", f"digest NOT IN ({_MANIFESTS})"),
-    ("records", "id NOT IN (SELECT record FROM origins)"),
+    (
+        "records",
+        f"id NOT IN (SELECT record FROM origins WHERE digest IN ({_MANIFESTS}))",  # noqa: S608
+    ),
+    ("origins", "record NOT IN (SELECT id FROM records)"),
 )
+_HASH = re.compile("[0-9a-f]{64}")
 _ALGORITHMS = {32: "sha256", 48: "sha384", 64: "sha512"}
 
 # A target is what signatures are about. `likely` says which certificates the chain of
@@ -130,7 +135,7 @@ def enter_signature(index: sqlite3.Connection, signature: SignatureFile) -> "Ent
         (target, raw(entered.envelope), form, raw(entered.manifest)),
     )
     if not crowded:
-        claimed = [bytes.fromhex(text) for text in parsed.thumbprints if _is_hex(text)]
+        claimed = map(bytes.fromhex, filter(_HASH.fullmatch, parsed.thumbprints))
         enter_likely(index, entered, claimed)
     return entered
 
@@ -212,7 +217,3 @@ def _parse_pair(signature: SignatureFile) -> SignatureManifest:
             remedy="Sign again.",
         )
     return parsed
-
-
-def _is_hex(text: str) -> bool:
-    return len(text) == 64 and all(c in "0123456789abcdef" for c in text)

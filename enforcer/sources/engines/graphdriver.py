@@ -114,6 +114,15 @@ class GraphDriver:
             for name, found in tags.items()
         )
 
+    def repository_digests(self) -> tuple[Digest, ...]:
+        """Return the digests in registries of all images, as far as they are known."""
+        names = {name for tags in self._repositories().values() for name in tags}
+        return tuple(
+            Digest.parse(name.partition("@")[2])
+            for name in sorted(names)
+            if "@" in name
+        )
+
     def mounted_rootfs(self, start: Start) -> Digest:
         """Return the chain id of the layers mounted where runc will look.
 
