@@ -19,6 +19,7 @@ from enforcer.core.errors import EnforcerError, TooLargeError
 
 LOCK_SECONDS = 30.0  # another writer imports for some seconds, a stopped one for ever
 LOCK_POLL_SECONDS = 0.02
+PART_BYTES = 1024 * 1024  # of a file that is not held in memory
 
 
 class FileError(EnforcerError):
@@ -69,6 +70,16 @@ def read_file(
     if changed:
         raise FileError(f"{path} changed while it was read", remedy="Try again.")
     return content
+
+
+def read_parts(path: Path, *, follow: bool = True) -> Iterator[bytes]:
+    """Yield the bytes of a regular file, a part at a time; errors as `read_file`."""
+    with open_regular(path, follow=follow) as handle:
+        try:
+            while part := os.read(handle, PART_BYTES):
+                yield part
+        except OSError as error:
+            raise _cannot("read", path, error) from error
 
 
 @contextlib.contextmanager

@@ -4,9 +4,10 @@ Apart from the other targets, because the engines need grpc, which is slow to lo
 """
 
 from dataclasses import replace
+from functools import partial
 
 from enforcer.assembly import engines
-from enforcer.cli.target import Target
+from enforcer.cli.target import Stream, Target
 from enforcer.core.codes import Code
 from enforcer.core.subject import Claim
 from enforcer.files import FileError
@@ -24,7 +25,7 @@ def containerd_target(name: str, settings: Settings) -> Target:
     for engine in engines(settings).containerds:
         for reading in readings:
             try:
-                return _target(containerd_image(engine, *reading))
+                return _target(containerd_image(engine, *reading), engine.stream)
             except EngineError as error:
                 if error.code is not Code.NO_RECORD:
                     raise
@@ -43,17 +44,19 @@ def docker_target(name: str, settings: Settings) -> Target:
                 raise
             problem = problem or error
             continue
-        if not claim.contents:  # Docker's own store keeps no manifests
-            made = docker.graph.manifest(claim.config_digest)
-            claim = replace(claim, contents=(made,))
-        return _target(claim)
+        if claim.contents:
+            return _target(claim, docker.containerd.stream)
+        # Docker's own store keeps no manifests.
+        made = docker.graph.manifest(claim.config_digest)
+        held = partial(docker.graph.stream, claim.config_digest)
+        return _target(replace(claim, contents=(made,)), held)
     raise problem or _no_engine("docker")
 
 
-def _target(claim: Claim) -> Target:
+def _target(claim: Claim, held: Stream) -> Target:
     """Make the target for an image; the index or manifest its name stands for first."""
     *others, top = claim.contents
-    return Target(claim.shown, (top, *others), claim.names, claim=claim)
+    return Target(claim.shown, (top, *others), claim.names, claim=claim, held=held)
 
 
 def _no_engine(kind: str) -> FileError:

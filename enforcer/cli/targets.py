@@ -94,6 +94,8 @@ def _layout(layout: Layout, tag: str, digest: Digest | None, path: Path) -> Targ
         carried=lambda: layout.collect(found),
         folder=path,
         stream=layout.stream,
+        held=layout.stream,
+        tag="" if names else recorded,
     )
 
 

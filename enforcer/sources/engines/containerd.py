@@ -23,7 +23,7 @@ from enforcer.core.image import (
 from enforcer.core.reference import parse_reference
 from enforcer.core.strictjson import parse_json, require_object, require_text
 from enforcer.core.subject import Claim, Content, ImageName, select_manifest
-from enforcer.files import FileMissingError, read_file
+from enforcer.files import FileMissingError, read_file, read_parts
 from enforcer.ports import EngineError
 from enforcer.sources.engines.bundle import Start
 from enforcer.sources.engines.calls import call, within
@@ -283,6 +283,15 @@ class Containerd:
                 code=Code.CONTENT_TAMPERED,
             )
         return raw
+
+    def stream(self, wanted: Descriptor) -> Iterator[bytes]:
+        """Yield a blob from disk in parts, not hashed: who writes them down does.
+
+        Raises:
+            FileError: It is missing, or cannot be read.
+        """
+        path = self._blobs / wanted.digest.algorithm / wanted.digest.hex
+        return read_parts(path, follow=False)
 
     def _runnable(self, manifest: Manifest, contents: tuple[Content, ...]) -> Runnable:
         digest = manifest.config.digest

@@ -3,9 +3,6 @@
 It keeps configurations and layers but no manifests; a signature cache supplies those.
 """
 
-import base64
-import gzip
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -29,12 +26,14 @@ from enforcer.core.subject import Content
 from enforcer.files import FileMissingError, read_file
 from enforcer.ports import EngineError
 from enforcer.sources.engines.bundle import Start
+from enforcer.sources.engines.layer_tar import layer_tar, tar_size
 from enforcer.sources.engines.mount_table import OverlayMount
 
 MAX_REPOSITORIES_BYTES = 64 * 1024 * 1024
 MAX_IMAGES = 100_000  # a tenth of a second to list; a busy builder has thousands
 MAX_LAYERS_KEPT = 20_000  # half a second to look through
-MAX_TAR_SPLIT_ENTRIES = 10_000_000  # files in one layer
+
+_TAR_SPLIT = "tar-split.json.gz"  # beside each layer: how to make its tar again
 
 
 class GraphDriver:
@@ -172,13 +171,39 @@ class GraphDriver:
         raw = self.config(image)
         config = parse_config(raw)
         layers = [
-            Descriptor(OCI_LAYER_TAR, diff_id, self._tar_size(folder))
+            Descriptor(OCI_LAYER_TAR, diff_id, tar_size(folder / _TAR_SPLIT))
             for diff_id, folder in zip(
                 config.diff_ids, self._layers_of(config), strict=True
             )
         ]
         described = Descriptor(OCI_CONFIG, image, len(raw))
         return Content(OCI_MANIFEST, image_manifest_bytes(described, layers))
+
+    def stream(self, image: Digest, wanted: Descriptor) -> Iterator[bytes]:
+        """Yield the configuration of an image, or the tar of one of its layers.
+
+        In parts, not hashed: who writes them down does.
+
+        Raises:
+            EngineError: It has no such, or cannot be read.
+        """
+        raw = self.config(image)
+        if wanted.digest == image:
+            yield raw
+            return
+        config = parse_config(raw)
+        for diff_id, folder in zip(
+            config.diff_ids, self._layers_of(config), strict=True
+        ):
+            if diff_id == wanted.digest:
+                yield from layer_tar(folder / _TAR_SPLIT, Path(self._diff(folder)))
+                return
+        raise EngineError(
+            f"Docker does not keep {wanted.digest.short} of {image.short}: its own "
+            "store has layers unpacked, not as they were pulled",
+            remedy="Export the image by the name Docker has for it.",
+            code=Code.CONTENT_MISSING,
+        )
 
     def _layers_of(self, config: ImageConfig) -> list[Path]:
         """Return the folders of an image's layers, lowest first."""
@@ -195,27 +220,6 @@ class GraphDriver:
                 if error.code is Code.CONTENT_MISSING:
                     return  # the lowest has no parent
                 raise
-
-    def _tar_size(self, folder: Path) -> int:
-        path = folder / "tar-split.json.gz"
-        size = 0
-        try:
-            with gzip.open(path, "rt", encoding="utf-8") as lines:
-                for count, line in enumerate(lines):
-                    if count > MAX_TAR_SPLIT_ENTRIES:
-                        raise ValueError("too many entries")
-                    entry = json.loads(line)
-                    if entry["type"] == 2:
-                        size += len(base64.b64decode(entry["payload"], validate=True))
-                    else:
-                        size += int(entry.get("size", 0))
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            raise EngineError(
-                f"{path} cannot be read: {clip(str(error))}",
-                remedy="Load or build the image again.",
-                code=Code.CONTENT_MISSING,
-            ) from error
-        return size
 
     def _repositories(self) -> dict[str, dict[str, str]]:
         """Return repositories.json: repository -> name (tag or digest) -> image id."""
