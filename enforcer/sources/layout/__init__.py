@@ -2,7 +2,8 @@
 
 from enforcer.sources.layout.archive import ArchiveFiles, open_archive
 from enforcer.sources.layout.files import FolderFiles
-from enforcer.sources.layout.reader import Entry, Layout, LayoutError, open_layout
+from enforcer.sources.layout.index import Entry, LayoutError
+from enforcer.sources.layout.reader import Layout, open_layout
 from enforcer.sources.layout.tar_header import ArchiveError
 
 __all__ = [

@@ -29,13 +29,13 @@ from enforcer.sources.layout.contents import (
     named_entries,
 )
 from enforcer.sources.layout.files import FolderFiles, parts
-from enforcer.sources.layout.reader import (
+from enforcer.sources.layout.index import (
     IMAGE_NAME,
     MAX_ENTRIES,
     MAX_INDEX_BYTES,
     REF_NAME,
-    Layout,
 )
+from enforcer.sources.layout.reader import Layout
 from enforcer.sources.layout.tar import Tell
 from enforcer.sources.layout.writer import write_blob, writing
 

@@ -11,7 +11,7 @@ from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.image import OCI_INDEX
-from enforcer.sources.layout.reader import IMAGE_NAME, LAYOUT_VERSION, REF_NAME
+from enforcer.sources.layout.index import IMAGE_NAME, LAYOUT_VERSION, REF_NAME
 
 
 class ExportError(EnforcerError):

@@ -7,7 +7,6 @@ not believed; the manifest's own bytes are read.
 import contextlib
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.core.carried import is_carried
@@ -22,7 +21,6 @@ from enforcer.core.image import (
     MAX_MANIFEST_BYTES,
     Index,
     media_type_of,
-    parse_descriptor,
     parse_manifest_or_index,
 )
 from enforcer.core.revocation_artifact import (
@@ -34,32 +32,12 @@ from enforcer.core.signature_manifest import (
     SignatureManifest,
     parse_signature_manifest,
 )
-from enforcer.core.strictjson import Json, parse_json, require_object
 from enforcer.core.subject import Content
-from enforcer.files import FileError, FileMissingError
+from enforcer.files import FileMissingError
 from enforcer.sources.layout.archive import open_archive
 from enforcer.sources.layout.files import FolderFiles, LayoutFiles
+from enforcer.sources.layout.index import MAX_ENTRIES, LayoutError, load_entries
 from enforcer.sources.layout.tar import Tell
-
-MAX_INDEX_BYTES = 32 * 1024 * 1024  # ten thousand signatures listed take 5 MiB
-MAX_ENTRIES = 20_000  # manifests read from one layout
-
-LAYOUT_VERSION = "1.0.0"
-REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"  # containerd's and Docker's: the full name
-
-
-class LayoutError(FileError):
-    """This is no OCI layout, or it lacks what was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of index.json: what it names, its tag and its full name, if any."""
-
-    descriptor: Descriptor
-    tag: str
-    name: str
 
 
 class Layout:
@@ -68,7 +46,7 @@ class Layout:
     def __init__(self, files: LayoutFiles) -> None:
         self._files = files
         self.name = files.name
-        self.entries = self._entries()
+        self.entries = load_entries(files)
 
     def blob(self, digest: Digest, *, max_bytes: int) -> bytes:
         """Return a blob whose bytes hash to `digest`, or raise an EnforcerError."""
@@ -176,7 +154,11 @@ class Layout:
         return EvidenceFile(raw, tuple(self._named(d) for d, _, _ in found.pieces))
 
     def _named(self, named: Descriptor) -> bytes:
-        raw = self.blob(named.digest, max_bytes=min(named.size, MAX_ENVELOPE_BYTES))
+        try:
+            most = min(named.size, MAX_ENVELOPE_BYTES)
+            raw = self.blob(named.digest, max_bytes=most)
+        except FileMissingError as error:  # unlike a manifest's own, a loss
+            raise LayoutError(error.what, remedy=error.remedy) from error
         if len(raw) != named.size:
             raise MalformedError(
                 f"{named.digest.short} has {len(raw)} bytes, not {named.size}",
@@ -220,27 +202,6 @@ class Layout:
             )
         return self.blob(descriptor.digest, max_bytes=MAX_MANIFEST_BYTES)
 
-    def _entries(self) -> tuple[Entry, ...]:
-        what = f"index.json of {self.name}"
-        try:
-            marker = self._files.read("oci-layout", max_bytes=4096)
-            raw = self._files.read("index.json", max_bytes=MAX_INDEX_BYTES)
-        except FileMissingError as error:
-            raise LayoutError(
-                f"{self.name} is not an OCI layout: {error.what}",
-                remedy="Name a folder or archive with oci-layout and index.json.",
-            ) from error
-        _require_version(marker, self.name)
-        document = parse_json(raw, what=what, max_bytes=MAX_INDEX_BYTES)
-        members = require_object(document, what=what, known=("manifests",))
-        listed = members.get("manifests")
-        if not isinstance(listed, list) or len(listed) > MAX_ENTRIES:
-            raise LayoutError(
-                f"{what} lists nothing or more than {MAX_ENTRIES}",
-                remedy="Make the layout again.",
-            )
-        return tuple(_entry(value, what) for value in listed)
-
 
 @contextlib.contextmanager
 def open_layout(
@@ -275,26 +236,3 @@ def _listed(raw: bytes) -> tuple[Descriptor, ...]:
     parsed = parse_manifest_or_index(raw)
     entries = parsed.entries if isinstance(parsed, Index) else ()
     return tuple(entry.manifest for entry in entries)
-
-
-def _require_version(marker: bytes, name: str) -> None:
-    what = f"oci-layout of {name}"
-    document = parse_json(marker, what=what, max_bytes=4096)
-    members = require_object(document, what=what, known=("imageLayoutVersion",))
-    if members.get("imageLayoutVersion") != LAYOUT_VERSION:
-        raise MalformedError(
-            f"{what} does not say version {LAYOUT_VERSION}",
-            remedy="Make the layout again with a current tool.",
-        )
-
-
-def _entry(value: Json, what: str) -> Entry:
-    descriptor = parse_descriptor(value, what=f"entry of {what}")
-    annotations = value.get("annotations") if isinstance(value, dict) else None
-    texts = annotations if isinstance(annotations, dict) else {}
-    tag, name = texts.get(REF_NAME), texts.get(IMAGE_NAME)
-    return Entry(
-        descriptor,
-        tag if isinstance(tag, str) else "",
-        name if isinstance(name, str) else "",
-    )

@@ -25,7 +25,7 @@ from enforcer.files import FileError, FileMissingError, locked
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout import Layout, LayoutError, open_layout
 from enforcer.sources.layout.add import add_to_layout
-from enforcer.sources.layout.reader import MAX_ENTRIES
+from enforcer.sources.layout.index import MAX_ENTRIES
 from tests.engines.images import write_layout
 from tests.unit.sources.signed import compact, describe, image, signature
 
