@@ -7,6 +7,7 @@ from typing import Any
 # word -> the module that does it, and its line in --help
 _WORDS = {
     "import": ("take", "take signatures from a layout, an archive or a registry"),
+    "export": ("export", "write signatures, and images with them, for other hosts"),
     "list": ("listing", "every cached signature"),
     "remove": ("remove", "forget signatures"),
     "sync": (

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enforcer.core.collected import Collected, Origin, Refused
+from enforcer.core.collected import Collected, Origin, Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
@@ -82,6 +82,19 @@ class DiskCache:
         """Return the likeliest signatures first, and whether there are more."""
         rows = self._index.signatures(targets, trusted, limit + 1)
         return self._stored(rows[:limit]), len(rows) > limit
+
+    def signature_files(self, subjects: Collection[Digest]) -> Iterator[SignatureFile]:
+        """Yield manifest and envelope of every signature about these, for an export.
+
+        Raises:
+            CacheError: One is lost or damaged: what is exported is all there is.
+        """
+        wanted = {str(subject) for subject in subjects}
+        for entry in self.entries():
+            if entry.subject in wanted:
+                manifest, envelope = map(Digest.parse, (entry.manifest, entry.envelope))
+                read = self._folder.read
+                yield SignatureFile(read(manifest), read(envelope))
 
     def entries(self) -> Iterator[Entry]:
         """List every cached signature, by subject."""
