@@ -37,7 +37,7 @@ def read_content(artifact: Artifact, target: Target) -> Read:
     Raises:
         EnforcerError: One is missing, or is not what the manifest names.
     """
-    if target.stream is None:
+    if target.folder is None or target.stream is None:  # not at hand
         return Read(artifact)
     blobs = {part.content for part in artifact.parts} | {artifact.config}
     for blob in blobs:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from enforcer.assembly import access_for
 from enforcer.cli.main import UsageError
 from enforcer.core.collected import Collected
+from enforcer.core.descriptor import Descriptor
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.reference import Reference, parse_reference
 from enforcer.settings import Settings
 
+BLOB_SECONDS = 3600.0  # a firmware of gigabytes over a slow line
 COLLECT_SECONDS = 120.0  # an index of twenty platforms takes a hundred requests
 
 
@@ -42,3 +44,18 @@ def fetch_collected(reference: Reference, settings: Settings) -> Iterator[Collec
     named = str(reference.digest or reference.tag or "latest")
     with Registry(access, time.monotonic() + COLLECT_SECONDS) as registry:
         yield from collect(registry, repository, named)
+
+
+def fetch_blob(
+    reference: Reference, settings: Settings, named: Descriptor
+) -> Iterator[bytes]:
+    """Yield a blob a part at a time; count on it only once it has ended.
+
+    Raises:
+        RegistryError: It is not to be had, or is another.
+    """
+    from enforcer.sources.registry.client import Registry
+
+    access, repository = access_for(settings, reference)
+    with Registry(access, time.monotonic() + BLOB_SECONDS) as registry:
+        yield from registry.stream(repository, named)

@@ -20,7 +20,7 @@ class Target:
     signatures, which are collected when they are needed. `stream` reads any blob it
     names, a part at a time, checked once it has ended; `held` any that is at hand,
     not checked and not judged, to be exported. `tag` is a layout's, where that knows
-    no full name.
+    no full name; a layout has a `folder`.
     """
 
     shown: str

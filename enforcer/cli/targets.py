@@ -2,10 +2,15 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from enforcer.cli.main import UsageError
-from enforcer.cli.registry import fetch_collected, registry_reference
+from enforcer.cli.registry import (
+    fetch_blob,
+    fetch_collected,
+    registry_reference,
+)
 from enforcer.cli.target import Target
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
@@ -104,4 +109,10 @@ def _at_registry(reference: Reference, settings: Settings) -> Target:
     items = list(fetch_collected(reference, settings))
     contents = tuple(item for item in items if isinstance(item, Content))
     name = ImageName(clip(reference.text), reference.scope)
-    return Target(clip(reference.text), contents, (name,), carried=lambda: items)
+    return Target(
+        clip(reference.text),
+        contents,
+        (name,),
+        carried=lambda: items,
+        stream=partial(fetch_blob, reference, settings),
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.engines.enforced import EnforcedHost
+from tests.engines.registry import running_registry
 from tests.real.artifacts import Artifact, Maker, blob_of
 from tests.real.stage import Done, said
 
@@ -233,6 +234,29 @@ def test_one_of_several_layers_has_to_be_named(
         unclear.stderr
     )
     assert {done.stdout.split()[0] for done in named} == {sha256(chart.payload)}
+
+
+def test_what_is_at_a_registry_is_handed_over_as_well(
+    host: EnforcedHost, maker: Maker, firmware: Artifact, tmp_path: Path
+) -> None:
+    """And what it sends is what was signed, or nothing is run."""
+    with running_registry(tmp_path) as registry:
+        there = f"{registry}/firmware/ecu:1"
+        source = f"{firmware.layout}:{firmware.tag}"
+        maker.oras.oras(
+            "cp", "-r", "--from-oci-layout", "--to-plain-http", source, there
+        )
+        words = ("verify", there, "--exec", "sha256sum", "{}")
+        good = host.enforcer(*words)
+        told = host.enforcer("verify", there)
+        (stored,) = tmp_path.glob(f"data/**/{sha256(firmware.payload)}/data")
+        stored.write_bytes(firmware.payload[:-1] + b"!")
+        changed = host.enforcer(*words, check=False)
+
+    assert good.stdout.split()[0] == sha256(firmware.payload)
+    assert "content    not read; --exec does" in told.stdout
+    assert (changed.returncode, changed.stdout) == (NOT_RUN, "")
+    assert "[ENF-2605]" in changed.stderr
 
 
 def test_a_file_alone_is_said_how_to_sign(host: EnforcedHost, tmp_path: Path) -> None:
