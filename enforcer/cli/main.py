@@ -47,6 +47,8 @@ _STATUS = {
     Code.EXPORT_FAILED: UNREACHABLE,
     Code.EXPORT_NOTHING: UNREACHABLE,
     Code.INSTALL_ENGINE_MISSING: UNREACHABLE,
+    Code.COPY_INCOMPLETE: UNREACHABLE,
+    Code.COPY_LIST_CHANGED: UNREACHABLE,
     Code.INSTALL_SETTINGS: MISCONFIGURED,
     Code.REGISTRY_MISSING: UNREACHABLE,
     Code.REGISTRY_UNREACHABLE: UNREACHABLE,
@@ -60,6 +62,7 @@ _STATUS = {
 _VERBS = {
     "verify": "judge one artifact with the host's policy",
     "sign": "sign a local image or artifact into the cache",
+    "copy": "copy an artifact with all its signatures between registries and layouts",
     "cache": "fill and keep the signature cache",
     "trust": "trust stores and trying-out certificates",
     "policy": "lint, explain, import the host policy; break-glass",

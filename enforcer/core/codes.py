@@ -199,6 +199,11 @@ class Code(StrEnum):
     EXPORT_EXISTS = "ENF-2812"
     EXPORT_FAILED = "ENF-2813"
     EXPORT_NOTHING = "ENF-2814"
+    COPY_INCOMPLETE = "ENF-2821"
+    COPY_LIST_CHANGED = "ENF-2822"
+    COPY_OTHER_DIGEST = "ENF-2823"
+    LOST_SIGNATURES = "ENF-2831"
+    LOST_CONTENT = "ENF-2832"
     EXEC_NO_ROOM = "ENF-2901"
     EXEC_COMMAND = "ENF-2902"
     EXEC_LAYER = "ENF-2903"
@@ -993,6 +998,34 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.EXPORT_NOTHING: (
         "The signature cache of this host knows nothing about what was to be exported.",
         "`enforcer cache list` shows what it has; sign or import first.",
+    ),
+    Code.COPY_INCOMPLETE: (
+        "What was to be copied does not hold all of the artifact, so it was not "
+        "copied: a copy of a part would have the same name and not the same content.",
+        "Copy one manifest of it by @DIGEST, or from where all of it is.",
+    ),
+    Code.COPY_LIST_CHANGED: (
+        "The registry has no Referrers API, so signatures are found by a list under a "
+        "tag; somebody else kept changing that list meanwhile. The artifact is not "
+        "tagged yet.",
+        "Copy again: what is there already is not sent twice.",
+    ),
+    Code.COPY_OTHER_DIGEST: (
+        "The registry keeps something else than what was sent: the digest it tells is "
+        "another. Nothing was tagged.",
+        "Ask who runs it whether it rewrites manifests; sign what it makes of them.",
+    ),
+    Code.LOST_SIGNATURES: (
+        "The same content is in both places, and signatures about it are missing in "
+        "the second: `docker push`, `skopeo copy` and their like leave them behind.",
+        "`enforcer copy` brings them there, `enforcer cache import` to this host.",
+    ),
+    Code.LOST_CONTENT: (
+        "Another manifest is in the second place than in the first, so no signature "
+        "about the first counts there. `docker push` from an overlay2 store writes a "
+        "manifest of its own for the same image; one that pushes a single platform "
+        "leaves the signed index behind.",
+        "`enforcer copy` puts the signed manifest there; or have what is there signed.",
     ),
     Code.EXEC_NO_ROOM: (
         "The verified bytes are handed to the program of `verify --exec` as a copy "

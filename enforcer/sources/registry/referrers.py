@@ -52,6 +52,12 @@ class Referrers:
     has_api: bool
 
 
+def referrers_tag(subject: Digest) -> str:
+    """Return the tag of the list about a manifest where there is no API for it."""
+    # "Referrers Tag Schema": both parts are cut to length
+    return f"{subject.algorithm[:32]}-{subject.hex[:64]}"
+
+
 class ReferrersReader:
     """Lists referrers; remembers for the run that a registry has no API."""
 
@@ -108,8 +114,7 @@ class ReferrersReader:
             raise wrong(self._place(repository, digest), "are on pages that go round")
 
     def _tag(self, repository: str, digest: Digest) -> Iterator[Referrer | Refused]:
-        # "Referrers Tag Schema": both parts are cut to length
-        tag = f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+        tag = referrers_tag(digest)
         url = f"/v2/{quote(repository)}/manifests/{tag}"
         with self._session.open(self._asked(url, repository, digest, {200, 404})) as a:
             if a.status == 404:

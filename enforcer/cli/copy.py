@@ -1,0 +1,139 @@
+"""`enforcer copy SRC DST`: an artifact with all its signatures, judged by nobody."""
+
+import argparse
+import sys
+from functools import partial
+
+from enforcer.cli.main import DONE, REFUSED, UsageError
+from enforcer.cli.output import is_json, print_json, settings_of
+from enforcer.cli.places import (
+    ARCHIVE,
+    PLACES,
+    Found,
+    Place,
+    open_place,
+    open_registry,
+    parse_place,
+)
+from enforcer.cli.progress import Progress
+from enforcer.copying import Package, gather
+from enforcer.core.errors import clip
+from enforcer.settings import Settings
+from enforcer.sources.layout.add import add_to_folder
+from enforcer.sources.layout.contents import Blob, LayoutContents, Named
+from enforcer.sources.layout.writer import write_archive, write_folder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    parser.description = (
+        "Copy an artifact, byte for byte, with its signatures, revocation evidence and "
+        "everything else that is about it. Nothing is judged; the tag comes last."
+    )
+    parser.add_argument("source", metavar="SRC", help=PLACES)
+    parser.add_argument(
+        "destination", metavar="DST", help="the same; without a tag: SRC's"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace an archive that is there"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Copy, and say what was carried."""
+    source, destination = map(parse_place, (arguments.source, arguments.destination))
+    settings = settings_of(arguments)
+    with open_place(source, settings) as found:
+        digest = found.top.descriptor.digest
+        if destination.digest not in (None, digest):
+            raise UsageError(
+                f"{clip(source.text)} is {digest}, and DST names another digest"
+            )
+        package = gather(found.origin, found.top)
+        total = sum(blob.size for blob in package.blobs)
+        with Progress("copying", total=total, quiet=is_json(arguments)) as tell:
+            if destination.reference:
+                _push(package, found, (source, destination), settings, tell)
+            else:
+                write = partial(_write, force=arguments.force)
+                write(package, found, (source, destination), tell)
+    for item in package.refused:
+        why = clip(item.why, limit=500)
+        print(f"enforcer: not copied: {clip(item.what)}: {why}", file=sys.stderr)
+    _say(package, arguments)
+    return REFUSED if package.refused else DONE
+
+
+def _push(
+    package: Package,
+    found: Found,
+    places: tuple[Place, Place],
+    settings: Settings,
+    tell: Progress,
+) -> None:
+    from enforcer.sources.registry.push import Push
+
+    source, destination = places
+    here, there = source.reference, destination.reference
+    if there is None:
+        return
+    with open_registry(there, settings) as (registry, repository):
+        is_same = here is not None and here.host == there.host
+        mount_from = here.path if here and is_same else ""
+        push = Push(registry, repository, mount_from=mount_from)
+        tag = destination.tag or source.tag
+        push.package(package, found.origin, tag=tag, tell=tell)
+
+
+def _write(
+    package: Package,
+    found: Found,
+    places: tuple[Place, Place],
+    tell: Progress,
+    *,
+    force: bool,
+) -> None:
+    source, destination = places
+    contents = _contents(package, found, destination.tag, source.tag)
+    path = destination.path
+    if destination.transport == ARCHIVE:
+        write_archive(path, contents, force=force, tell=tell)
+    elif (path / "index.json").exists():
+        add_to_folder(path, contents, tell=tell)
+    else:
+        write_folder(path, contents, tell=tell)
+
+
+def _contents(package: Package, found: Found, tag: str, old_tag: str) -> LayoutContents:
+    """Say what a layout is to hold; a new tag is no part of the old name."""
+    manifests = [*package.manifests, *(one.content for one in package.referrers)]
+    blobs = [Blob.of(content.raw) for content in manifests]
+    blobs += [
+        Blob(blob.digest, blob.size, partial(found.origin.stream, blob))
+        for blob in package.blobs
+    ]
+    names = (found.name,) if found.name and not tag else ()
+    named = Named(package.top.descriptor, names, tag or old_tag)
+    beside = tuple(one.content.descriptor for one in package.referrers)
+    return LayoutContents((named,), beside, {blob.digest: blob for blob in blobs})
+
+
+def _say(package: Package, arguments: argparse.Namespace) -> None:
+    digest = str(package.top.descriptor.digest)
+    others = len(package.referrers) - package.signatures
+    if is_json(arguments):
+        print_json(
+            {
+                "source": arguments.source,
+                "destination": arguments.destination,
+                "digest": digest,
+                "signatures": package.signatures,
+                "otherReferrers": others,
+                "refused": [{"what": r.what, "why": r.why} for r in package.refused],
+            }
+        )
+        return
+    source, destination = clip(arguments.source), clip(arguments.destination)
+    print(f"copied {source} to {destination} ({digest})")
+    also = f" and {others} other manifest(s) about it" if others else ""
+    print(f"  with {package.signatures} signature(s){also}; nothing was judged")

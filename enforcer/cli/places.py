@@ -1,0 +1,105 @@
+"""Where artifacts are copied from and to: layouts, archives and registries."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enforcer.cli.registry import registry_reference
+from enforcer.cli.targets import split_layout
+from enforcer.copying import Origin
+from enforcer.core.digest import Digest
+from enforcer.core.reference import Reference
+from enforcer.core.subject import Content
+from enforcer.settings import Settings
+from enforcer.sources.layout import open_layout
+from enforcer.sources.layout.origin import LayoutOrigin
+
+if TYPE_CHECKING:  # what speaks to networks is loaded where somebody does
+    from enforcer.sources.registry.client import Registry
+
+PLACES = (
+    "oci-layout:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST] or "
+    "REGISTRY/REPOSITORY[:TAG][@DIGEST]"
+)
+ARCHIVE = "oci-archive"
+MAX_SECONDS = 6 * 3600.0  # an image of some ten gigabytes over a slow line
+LATEST = "latest"  # what every client means by a repository alone
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A layout (`path`) or a repository (`reference`), and what of it is meant."""
+
+    text: str
+    transport: str
+    path: Path
+    reference: Reference | None
+    tag: str
+    digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a place names: the manifest or index, and where the rest of it is.
+
+    `name` is its full name with a tag, if it has one.
+    """
+
+    origin: Origin
+    top: Content
+    name: str
+
+
+def parse_place(text: str) -> Place:
+    """Read SRC or DST.
+
+    Raises:
+        UsageError: It is none of PLACES.
+    """
+    transport, _, rest = text.partition(":")
+    if transport in ("oci-layout", ARCHIVE) and rest:
+        path, tag, digest = split_layout(rest)
+        return Place(text, transport, path, None, tag, digest)
+    reference = registry_reference(text, expected=PLACES)
+    path = Path(reference.path)
+    return Place(text, "", path, reference, reference.tag, reference.digest)
+
+
+@contextlib.contextmanager
+def open_place(place: Place, settings: Settings) -> Iterator[Found]:
+    """Find what a place names.
+
+    Raises:
+        EnforcerError: It is not there, or cannot be read.
+    """
+    if place.reference is None:
+        with open_layout(place.path, archive=place.transport == ARCHIVE) as layout:
+            top = layout.find(tag=place.tag, digest=place.digest)
+            name = layout.name_of(top.descriptor.digest)
+            yield Found(LayoutOrigin(layout), top, name if "/" in name else "")
+        return
+    from enforcer.sources.registry.repository import Repository
+
+    with open_registry(place.reference, settings) as (registry, repository):
+        origin = Repository(registry, repository)
+        top = origin.find(str(place.digest or place.tag or LATEST))
+        full = place.reference.repository(local=False)
+        yield Found(
+            origin, top, "" if place.digest else f"{full}:{place.tag or LATEST}"
+        )
+
+
+@contextlib.contextmanager
+def open_registry(
+    reference: Reference, settings: Settings
+) -> Iterator[tuple["Registry", str]]:
+    """Lend a registry, with the caller's own login, and a repository's path there."""
+    from enforcer.assembly import access_for
+    from enforcer.sources.registry.client import Registry
+
+    access, repository = access_for(settings, reference)
+    with Registry(access, time.monotonic() + MAX_SECONDS) as registry:
+        yield registry, repository
