@@ -20,7 +20,8 @@ from enforcer.core.image import (
 from enforcer.core.referring import parse_referring
 from enforcer.core.subject import Content
 from enforcer.files import FileMissingError
-from enforcer.sources.layout.reader import MAX_ENTRIES, Layout
+from enforcer.sources.layout.index import MAX_ENTRIES
+from enforcer.sources.layout.reader import Layout
 
 
 class LayoutOrigin:
