@@ -297,12 +297,12 @@ def _damage() -> Iterable[Attack]:
 
 
 def _digests() -> Iterable[Attack]:
-    for raw in BLOBS:
+    for number, raw in enumerate(BLOBS):
         changed = bytearray(raw)
         changed[len(raw) // 2] ^= 1
         blob = member(NAMES[raw].encode(), bytes(changed))
         rest = [m for m in layout() if m != member(NAMES[raw].encode(), raw)]
-        what = "a layer" if raw is LAYER else f"blob {NAMES[raw][-8:]}"
+        what = "a layer" if raw is LAYER else f"blob {number}"
         yield Attack(
             f"{what} with a bit flipped", Code.ARCHIVE_DIGEST, tar(blob, *rest)
         )
