@@ -113,13 +113,21 @@ class Packing:
         return {subject.digest: subject for subject in found}
 
     def contents(self) -> LayoutContents:
-        """Return all of it, as a layout is to hold it."""
-        beside = {d: one for d, one in self.beside.items() if d not in self.named}
+        """Return all of it, as a layout is to hold it.
+
+        What signatures are about is listed in index.json even without a name: notation
+        looks for a digest nowhere else.
+        """
+        subjects = self.subjects()
+        listed = dict(self.named)
+        beside = []
+        for digest, one in sorted(self.beside.items()):
+            if digest in subjects:
+                listed.setdefault(digest, Named(one))
+            elif digest not in listed:
+                beside.append(one)
         return LayoutContents(
-            tuple(self.named.values()),
-            tuple(beside.values()),
-            self.blobs,
-            tuple(self.loadable),
+            tuple(listed.values()), tuple(beside), self.blobs, tuple(self.loadable)
         )
 
     def _name(self, top: Descriptor, wanted: Wanted) -> None:
