@@ -13,6 +13,7 @@ from tests.crash.tally import Tally
 from tests.crash.trace import traced
 
 ALL, SYNCED = -1, 0
+AFTERMATH = 400  # operations: a step or two
 LUCKY = 8  # states with some of what was not synced, for each operation
 
 
@@ -48,10 +49,14 @@ def recorded(keeping: Keeping, folder: Path, *, fault: str = "") -> Recording:
 def replay(
     keeping: Keeping, recording: Recording, folder: Path, *, states: int | None
 ) -> Tally:
-    """Look at this many states, evenly taken from all; None: at each."""
+    """Look at this many states, evenly taken from all; None: at each.
+
+    Where there was a fault, all are those that follow it.
+    """
+    first, end = recording.fault_at, len(recording.operations) + 1
     cuts = [
         Cut(after, luck)
-        for after in range(len(recording.operations) + 1)
+        for after in range(first, min(end, first + AFTERMATH) if first else end)
         for luck in range(ALL, LUCKY + 1)
     ]
     most = len(cuts) if states is None else states

@@ -50,11 +50,10 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A node gets another name, in one piece."""
+    """A node gets another name in the same folder, in one piece."""
 
     folder: int
     name: str
-    to_folder: int
     to_name: str
     node: int
 
@@ -97,9 +96,9 @@ def state(changes: Iterable[Operation], folders: frozenset[int]) -> State:
                 names.setdefault(folder, {})[name] = node
             case Leave(folder, name):
                 names.setdefault(folder, {}).pop(name, None)
-            case Move(folder, name, to_folder, to_name, node):
+            case Move(folder, name, to_name, node):
                 names.setdefault(folder, {}).pop(name, None)
-                names.setdefault(to_folder, {})[to_name] = node
+                names.setdefault(folder, {})[to_name] = node
             case Sync() | Failed() | Committed():
                 pass
     return dict(_walk(ROOT, "", files, names, folders))
@@ -131,18 +130,16 @@ def _lasting(operations: Sequence[Operation]) -> list[tuple[Operation, bool]]:
         elif isinstance(one, Failed):
             safe.discard(one.node)
         elif not isinstance(one, Committed):
-            found.append((one, _touched(one) <= safe))
+            found.append((one, _touched(one) in safe))
     return found[::-1]
 
 
-def _touched(one: Change) -> set[int]:
+def _touched(one: Change) -> int:
     match one:
         case Write(node) | Resize(node):
-            return {node}
-        case Move(folder, _, to_folder):
-            return {folder, to_folder}
-        case Enter(folder) | Leave(folder):
-            return {folder}
+            return node
+        case Enter(folder) | Leave(folder) | Move(folder):
+            return folder
 
 
 def _torn(one: Write, chance: random.Random) -> Iterator[Write]:

@@ -75,15 +75,14 @@ class Failing:
     def _try(self, fault: Fault) -> None:
         place = self._folder / "fault"
         shutil.copytree(self._before(fault.step), place)
-        kept = self._keeping(place)
-        act = steps_of(kept, fault.step, fault.step + 1)
+        act = steps_of(self._keeping(place), fault.step, fault.step + 1)
         where = f"step {fault.step}, {fault}"
         done = fault.step
         try:
             done += traced(act, self._folder / "trace", f"-einject={fault}").done
         except AssertionError as error:
             self.tally.look([Problem("corrupt", f"no refusal: {error}")], where)
-        self.tally.look(after_a_crash(kept, done), where)
+        self.tally.look(after_a_crash(self._keeping(place), done), where)
         self.tally.number += 1
         shutil.rmtree(place)
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from enforcer.core.errors import EnforcerError
-from tests.crash.kept import Keeping, Kept, after_a_crash
+from tests.crash.kept import Keeping, Problem, after_a_crash, steps_of
+from tests.crash.stepping import Told, watched
 from tests.crash.tally import Tally
 
 BLOCK_BYTES = 4096
@@ -35,7 +35,7 @@ class Small:
 
 SMALL = tuple(
     Small(kind, short_of)
-    for kind in ("tmpfs", "ext4")
+    for kind in ("tmpfs", "ext4 4096", "ext4 1024")  # sizes of blocks
     for short_of in ("blocks", "inodes")
 )
 
@@ -48,6 +48,7 @@ class Filling:
         self._folder = folder
         self._disk = folder / "disk"
         self._disk.mkdir()
+        self.died = 0
         self.tally = Tally("full disks")
         self._before(0).mkdir()
         self._steps = keeping(self._before(0)).steps
@@ -74,38 +75,51 @@ class Filling:
         """Try it; whatever comes of it, look while full, and when there is room."""
         where = f"step {step}, {small} but {spare}"
         with self._mounted(small):
-            kept = self._copied(step)
+            place = self._copied(step)
             fill = _fill_blocks if small.short_of == "blocks" else _fill_inodes
             ballast = fill(self._disk, spare)
-            done = self._do(kept, step)
-            self.tally.look(kept.problems(step + done, midway=not done), where)
+            done = self._do(place, step)
+            self._look(place, step + done, where)
             shutil.rmtree(ballast)
-            self.tally.look(after_a_crash(kept, step + done), f"{where}, then room")
+            self._go_on(place, step + done, f"{where}, then room")
         self.tally.number += not done
         return done
 
     def _read_only(self, step: int) -> None:
-        kept = self._copied(step)
+        place = self._copied(step)
         where = f"step {step}, read-only"
         _run("mount", "-o", "remount,ro", str(self._disk))
-        done = self._do(kept, step)
-        self.tally.look(kept.problems(step + done, midway=False), where)
+        done = self._do(place, step)
+        self._look(place, step + done, where)
         _run("mount", "-o", "remount,rw", str(self._disk))
-        self.tally.look(after_a_crash(kept, step + done), f"{where}, then writable")
+        self._go_on(place, step + done, f"{where}, then writable")
         self.tally.number += not done
 
-    def _copied(self, step: int) -> Kept:
+    def _copied(self, step: int) -> Path:
         place = self._disk / "state"
         shutil.copytree(self._before(step), place)
-        return self._keeping(place)
+        return place
 
-    def _do(self, kept: Kept, step: int) -> bool:
-        try:
-            kept.start()
-            kept.do(step)
-        except EnforcerError:
-            return False
-        return True
+    # Each with an object of its own: one that reads keeps files open.
+
+    def _do(self, place: Path, step: int) -> bool:
+        """Do it in a child: what SQLite maps may be a page without room: SIGBUS."""
+        life = watched(steps_of(self._keeping(place), step, step + 1))
+        self.died += life.killed
+        return bool(life.done)
+
+    def _look(self, place: Path, done: int, where: str) -> None:
+        def read(told: Told) -> None:
+            list(self._keeping(place).problems(done, midway=True))
+            told()
+
+        if watched(read).killed:
+            self.tally.look([Problem("corrupt", "a reader died")], where)
+        else:
+            self.tally.look(self._keeping(place).problems(done, midway=True), where)
+
+    def _go_on(self, place: Path, done: int, where: str) -> None:
+        self.tally.look(after_a_crash(self._keeping(place), done), where)
 
     @contextlib.contextmanager
     def _mounted(self, small: Small) -> Iterator[None]:
@@ -116,7 +130,8 @@ class Filling:
             image = self._folder / "ext4"
             with image.open("wb") as file:
                 file.truncate(8 << 20)
-            _run("mkfs.ext4", "-q", "-N", "400", "-m", "0", str(image))
+            block = small.kind.split()[1]
+            _run("mkfs.ext4", "-q", "-b", block, "-N", "400", "-m", "0", str(image))
             _run("mount", "-o", "loop", str(image), str(self._disk))
         try:
             yield

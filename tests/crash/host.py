@@ -1,5 +1,6 @@
 """A host's state below a folder: signature cache, revocation evidence, floors."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from tests.pki import NOW
 from tests.unit.sources.signed import root_of
 
 MOST = 100  # signatures asked for; there are fewer
+# The hexadecimal ones are the evidence's, and counted.
+_FILES = re.compile(r"index\.db(-wal|-shm)?$|lock$|floors\.db$|memory$|[0-9a-f]{64}$")
 
 
 class Host:
@@ -56,30 +59,23 @@ class Host:
         self._evidence.add(chains(), Evidence(), NOW)
 
     def leftovers(self) -> Iterator[Problem]:
-        """Yield what fsck finds, and files that nothing names."""
+        """Yield what fsck finds, and files that are nobody's."""
         told = self._cache.check(repair=False)
-        yield from (Problem("corrupt", f"fsck: {w}") for w in told.damaged)
+        yield from (Problem("corrupt", f"fsck: {what}") for what in told.damaged)
         yield from (Problem("lost", f"fsck: {what}") for what in told.lost)
+        yield from (Problem("orphan", f"fsck: {what}") for what in told.unnamed)
         cache = self._root / "cache"
-        unnamed = {name.rpartition(":")[2] for name in told.unnamed}
-        index = {f"index.db{end}" for end in ("", "-wal", "-shm")}
-        known = {*index, "lock", "floors.db", "memory"}
-        evidence = cache / "evidence"
         for path in self._root.rglob("*"):
-            if path.is_dir() or path.name in known:
-                continue
-            inside = path.parent
-            if inside == cache / "blobs" / "sha256" and path.name not in unnamed:
-                continue
-            if evidence in path.parents and not path.name.startswith("."):
-                continue  # the store's own: what else is there is counted below
-            yield Problem("orphan", str(path.relative_to(self._root)))
-        counts = {
+            is_blob = path.parent == cache / "blobs" / "sha256"  # fsck looked there
+            if path.is_file() and not is_blob and not _FILES.match(path.name):
+                yield Problem("orphan", str(path.relative_to(self._root)))
+        evidence = cache / "evidence"
+        entries, pieces = (
             len(list((evidence / where).iterdir()))
             for where in ("index", "blobs/sha256")
-        }
-        if len(counts) != 1:
-            yield Problem("orphan", f"evidence: {counts} entries and pieces")
+        )
+        if entries != pieces:
+            yield Problem("orphan", f"{pieces} pieces of evidence, {entries} entries")
 
     def _signatures(self, done: int, then: int) -> Iterator[Problem]:
         before, after = expected(done).signatures, expected(then).signatures

@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from tests.crash.kept import Keeping, Kept, after_a_crash, steps_of
+from tests.crash.kept import Keeping, after_a_crash, steps_of
 from tests.crash.stepping import Life, killed_after, killed_at
 from tests.crash.tally import Tally
 
@@ -29,7 +29,7 @@ class Killing:
         """Kill so often, and return what was found."""
         number = 0
         while self.tally.number < kills:
-            self._round(number)
+            self._round(number, kills - self.tally.number)
             number += 1
         return self.tally
 
@@ -48,25 +48,26 @@ class Killing:
             act(lambda: None)
             self._seconds.append(time.monotonic() - began)
 
-    def _round(self, number: int) -> None:
+    def _round(self, number: int, most: int) -> None:
         chance = random.Random(f"{self._seed}/{number}")  # noqa: S311
         done = chance.randrange(self._steps)
         place = self._folder / "round"
         shutil.copytree(self._folder / f"before-{done}", place)
-        kept = self._keeping(place)
         where = f"seed {self._seed}, round {number}"
-        for _ in range(chance.randint(1, MOST_LIVES)):
-            how, life = self._live(kept, done, chance)
+        for _ in range(min(most, chance.randint(1, MOST_LIVES))):
+            how, life = self._live(place, done, chance)
             done += life.done
             where += f"; step {done} {how}"
             self.tally.number += life.killed
             if chance.random() < 0.5 or not life.killed:
+                kept = self._keeping(place)
                 self.tally.look(kept.problems(done, midway=True), where)
-        self.tally.look(after_a_crash(kept, done), where)
+                del kept  # no child shares a database that is open
+        self.tally.look(after_a_crash(self._keeping(place), done), where)
         shutil.rmtree(place)
 
-    def _live(self, kept: Kept, done: int, chance: random.Random) -> tuple[str, Life]:
-        act = steps_of(kept, done, done + 2)
+    def _live(self, place: Path, done: int, chance: random.Random) -> tuple[str, Life]:
+        act = steps_of(self._keeping(place), done, done + 2)
         if chance.random() < 0.5:
             stop = chance.randrange(sum(self._stops[done : done + 2]) + 1)
             return f"stop {stop}", killed_at(act, stop)

@@ -42,6 +42,7 @@ class Recording:
     def __init__(self, root: Path) -> None:
         self.operations: list[Operation] = []
         self.folders: set[int] = {ROOT}
+        self.fault_at = 0  # how many operations there were at the last fault
         self._root = f"{root}/"
         self._names: dict[tuple[int, str], int] = {}
         self._contents: dict[int, bytearray] = {}  # as the processes saw them
@@ -64,6 +65,8 @@ class Recording:
         if not found:
             raise ValueError(f"strace wrote {line[:200]}")
         name, arguments, result = found.groups()
+        if line.endswith("(INJECTED)") or result == "?":
+            self.fault_at = len(self.operations)
         if name in ("fsync", "fdatasync") and result == "-1":
             opened = self._opened(arguments)
             if opened and opened.node not in self.folders:
@@ -107,7 +110,10 @@ class Recording:
             return
         node = self._names.pop(place)
         self._names[to_place] = node
-        self.operations.append(Move(*place, *to_place, node))
+        if place[0] == to_place[0]:
+            self.operations.append(Move(*place, to_place[1], node))
+        else:  # each folder is synced by itself
+            self.operations += [Enter(*to_place, node), Leave(*place)]
 
     def _call_unlink(self, words: list[str], _: int) -> None:
         place = self._place(words[0])

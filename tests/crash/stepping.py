@@ -57,6 +57,13 @@ def killed_after(act: Act, seconds: float) -> Life:
     return ended(reads, status)
 
 
+def watched(act: Act) -> Life:
+    """Fork, and wait for the child's own end."""
+    pid, reads = fork(act)
+    _, status = os.waitpid(pid, 0)
+    return ended(reads, status)
+
+
 def fork(act: Act, before: Callable[[], None] = lambda: None) -> tuple[int, int]:
     """Start a child of this process; return its pid, and where it tells of steps."""
     reads, writes = os.pipe()
@@ -89,7 +96,7 @@ def ended(reads: int, status: int, stops: int = 0) -> Life:
     with os.fdopen(reads, "rb") as pipe:
         done = len(pipe.read())
     if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
+        assert os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGBUS)
         return Life(done, killed=True, stops=stops)
     assert os.WEXITSTATUS(status) == 0, "a step failed: see its traceback"
     return Life(done, killed=False, stops=stops)

@@ -1,8 +1,8 @@
 """What happens to a host's state, step by step, and what it must hold after each.
 
-Imports of one and of many, again what is there and what was removed, removals by
-signature and by subject, repairs, and three rounds of revocation evidence, of which
-the last revokes.
+Imports of one and of many, again of what is there and what was removed, removals by
+signature and by subject, repair, garbage collection, and three rounds of revocation
+evidence, of which the last revokes.
 """
 
 from collections.abc import Callable, Sequence
@@ -125,6 +125,7 @@ def steps() -> tuple[Step, ...]:
         _repair(),
         _import("2a", "2w", "1w"),
         _remove(first.manifest.descriptor.digest, "0a", "0w"),
+        _collect(third, "1a", "1w", "3a", "3w", "3i"),
         _sync(LAST_EVIDENCE),
         _import(*signed()),
         _remove(second.manifest.descriptor.digest, "1a", "1w"),
@@ -160,6 +161,16 @@ def _remove(digest: Digest, *names: str) -> Step:
     return Step(
         f"remove {' '.join(names)}",
         lambda cache, _: cache.remove(digest),
+        drops=frozenset(signed()[name] for name in names),
+    )
+
+
+def _collect(present: Image, *names: str) -> Step:
+    """Drop all but what is about one image."""
+    here = [present.config_digest]
+    return Step(
+        f"gc {' '.join(names)}",
+        lambda cache, _: cache.gc(here, keep_seconds=-1),
         drops=frozenset(signed()[name] for name in names),
     )
 

@@ -49,7 +49,7 @@ def test_a_name_is_changed_in_one_piece() -> None:
         *old,
         *CREATED,
         Sync(FILE),
-        Move(ROOT, "new", ROOT, "old", FILE),
+        Move(ROOT, "new", "old", FILE),
     ]
 
     assert after_a_cut(*moved) == {"old": b""}
