@@ -11,7 +11,7 @@ from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
 from enforcer.core.reference import Reference
-from enforcer.core.registry_access import Access
+from enforcer.core.registry_access import Access, Credential
 from enforcer.ports import AuditLog, Engines, LiveEngines, PolicyInForce, SweepLog
 from enforcer.settings import RegistrySettings, Settings
 from enforcer.sources.break_glass import BreakGlassFolder
@@ -27,12 +27,13 @@ from enforcer.sources.trust import (
 from enforcer.weigher import HostRules
 
 BOOT_VARIABLE = "ENFORCER_BOOT_ID"  # enforcer.service sets it: its /proc has no more
-RESOLVER_SOCKET = "resolver.sock"  # in the run folder
+RESOLVER_SOCKET, FETCHER_SOCKET = "resolver.sock", "fetcher.sock"  # in the run folder
 NEARLY_FULL = 0.9  # of the cache's quota, in bytes or in files
 REFUSAL_SECONDS = 0.5  # of the deadline, to say and record what was not found out
 
 if TYPE_CHECKING:
     from enforcer.sources.engines import HostEngines
+    from enforcer.sources.fetcher import FetcherClient
     from enforcer.sources.resolver import ResolverClient
     from enforcer.sweep import Sweep, SweepRules
 
@@ -112,16 +113,28 @@ def present_images(settings: Settings) -> set[Digest]:
     return found
 
 
-def resolver(settings: Settings) -> "ResolverClient":
+def resolver(settings: Settings, *, seconds: float = 0) -> "ResolverClient":
     """Build what asks enforcer-resolver about the engines that enforcer.yaml lists.
+
+    Within a part of a decision's deadline, or `seconds` where there is none.
 
     Imported here: protobuf takes its time, too.
     """
     from enforcer.sources.resolver import ResolverClient
 
     path = settings.run_dir / RESOLVER_SOCKET
-    seconds = settings.deadline_seconds - REFUSAL_SECONDS
-    return ResolverClient(path, seconds=seconds)
+    decides = settings.deadline_seconds - REFUSAL_SECONDS
+    return ResolverClient(path, seconds=seconds or decides)
+
+
+def fetcher(settings: Settings, *, child: bool = False) -> "FetcherClient":
+    """Build what asks enforcer-fetcher; with `child` its own, where there is none.
+
+    Imported here: protobuf takes its time.
+    """
+    from enforcer.sources.fetcher import FetcherClient
+
+    return FetcherClient(settings.run_dir / FETCHER_SOCKET, child=child)
 
 
 def admission(
@@ -266,10 +279,13 @@ def laxities(settings: Settings) -> tuple[str, ...]:
     return tuple(found)
 
 
-def access_for(settings: Settings, reference: Reference) -> tuple[Access, str]:
+def access_for(
+    settings: Settings, reference: Reference, login: Credential | None = None
+) -> tuple[Access, str]:
     """Return how to reach a reference's registry, and the repository's name there.
 
-    Reads its CA and login as whoever calls: the process that connects need not.
+    Reads its CA and login as whoever calls: the process that connects need not. A
+    `login` that is given goes to that registry alone, never to a mirror of it.
 
     Raises:
         RegistryError: One of them cannot be used.
@@ -288,6 +304,8 @@ def access_for(settings: Settings, reference: Reference) -> tuple[Access, str]:
     access = plain_access(
         host, http=chosen.http, ca=chosen.ca, token_hosts=chosen.token_hosts
     )
+    if login is not None and not mirror:
+        return replace(access, credential=login), repository
     credential = load_credential(
         host,
         repository,

@@ -179,8 +179,9 @@ class HeldImage:
         name: As it is stored there; an id where nobody named it.
         digest: Of the index or manifest that is; Docker's own store keeps neither, so
             there it is the configuration's.
-        origins: In which repositories of which registries it is known to be, and under
-            which digest: `registry.example/app`.
+        origins: In which repositories of which registries it is known to be, or by its
+            name would be, and under which digest: `registry.example/app`. None for a
+            name that says of no registry.
     """
 
     name: str

@@ -9,6 +9,7 @@ from pathlib import Path
 from enforcer.assembly import (
     break_glass,
     evidence_store,
+    fetcher,
     host_rules,
     load_policy,
     plugin_runner,
@@ -102,7 +103,7 @@ def _evidence(settings: Settings, asked: WhatIf) -> EvidenceSource:
         return store
     from enforcer.cli.online import OnlineEvidence  # needs the network's libraries
 
-    return OnlineEvidence(store)
+    return OnlineEvidence(store, lambda: fetcher(settings, child=True))
 
 
 def _plugins(settings: Settings, asked: WhatIf) -> PluginRunner:

@@ -1,12 +1,13 @@
 """Evidence for one run of `verify --online`: asked for now, kept nowhere."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from enforcer.core.errors import clip
 from enforcer.core.evidence import Evidence
 from enforcer.core.revocation_chain import AuthenticatedChain
+from enforcer.sources.fetcher import FetcherClient
 from enforcer.sources.revocation.gather import Gathered, gather
 from enforcer.sources.revocation.store import EvidenceStore
 
@@ -14,13 +15,18 @@ from enforcer.sources.revocation.store import EvidenceStore
 class OnlineEvidence:
     """What this host holds, and what lists and responders say right now."""
 
-    def __init__(self, store: EvidenceStore) -> None:
+    def __init__(
+        self, store: EvidenceStore, fetcher: Callable[[], FetcherClient]
+    ) -> None:
+        """Take what is held here, and what asks others for more."""
         self._store = store
+        self._fetcher = fetcher
 
     def load(self, chains: Sequence[AuthenticatedChain], at: datetime) -> Evidence:
         """Ask, and return everything; who did not answer is told on standard error."""
         known = self._store.load(chains, at)
-        found = gather(chains, at)
+        with self._fetcher() as client:
+            found = gather(chains, at, fetcher=client)
         tell_problems(found)
         return known.merged(found.evidence)
 

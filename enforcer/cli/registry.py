@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from enforcer.assembly import access_for
+from enforcer.assembly import access_for, fetcher
 from enforcer.cli.main import UsageError
 from enforcer.core.collected import Collected
 from enforcer.core.descriptor import Descriptor
@@ -30,20 +30,19 @@ def registry_reference(text: str, *, expected: str) -> Reference:
     return reference
 
 
-def fetch_collected(reference: Reference, settings: Settings) -> Iterator[Collected]:
-    """Yield what the registry holds about the image, which comes first.
+def fetch_collected(reference: Reference, settings: Settings) -> tuple[Collected, ...]:
+    """Return what the registry holds about the image, which comes first.
 
     Raises:
-        RegistryError: It is not to be had; see `sources.registry.collect`.
+        EnforcerError: Not all of it is to be had; see `sources.registry.collect`.
     """
-    # needs the network's libraries
-    from enforcer.sources.registry.client import Registry
-    from enforcer.sources.registry.collect import collect
+    from enforcer.intake.registry import fetch  # protobuf takes its time
 
-    access, repository = access_for(settings, reference)
-    named = str(reference.digest or reference.tag or "latest")
-    with Registry(access, time.monotonic() + COLLECT_SECONDS) as registry:
-        yield from collect(registry, repository, named)
+    with fetcher(settings, child=True) as client:
+        found = fetch(reference, settings, client, seconds=COLLECT_SECONDS)
+    if found.problem is not None:
+        raise found.problem
+    return found.items
 
 
 def fetch_blob(

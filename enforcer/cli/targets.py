@@ -106,7 +106,7 @@ def _layout(layout: Layout, tag: str, digest: Digest | None, path: Path) -> Targ
 
 def _at_registry(reference: Reference, settings: Settings) -> Target:
     """Return what a registry holds; its name is known, unlike a layout's."""
-    items = list(fetch_collected(reference, settings))
+    items = fetch_collected(reference, settings)
     contents = tuple(item for item in items if isinstance(item, Content))
     name = ImageName(clip(reference.text), reference.scope)
     return Target(

@@ -12,6 +12,7 @@ from enforcer.settings.values import (
     RegistrySettings,
     Settings,
     SweepSettings,
+    SyncSettings,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SweepSettings",
+    "SyncSettings",
     "load_settings",
 ]

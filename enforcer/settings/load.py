@@ -87,6 +87,7 @@ _FIELDS = {
     "sweep": "sweep",
     "registries": "registries",
     "cache": "cache",
+    "sync": "sync",
 }
 
 

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import ON_DENIED
+from enforcer.core.reference import parse_reference
 from enforcer.core.strictyaml import (
     Check,
     Node,
@@ -23,6 +25,7 @@ from enforcer.settings.values import (
     PluginSettings,
     RegistrySettings,
     SweepSettings,
+    SyncSettings,
 )
 
 API_VERSION = "enforcer/v1"
@@ -216,6 +219,42 @@ def _registries(reader: YamlReader, node: Node) -> tuple[RegistrySettings, ...]:
     return tuple(registries.values())
 
 
+def _sync(reader: YamlReader, node: Node) -> SyncSettings:
+    checks: dict[str, Check] = {
+        "every": _every,
+        "list": _sync_list,
+        "registries": list_of(_host),
+        "fetchOnPull": _yes_or_no,
+    }
+    found = reader.mapping(node, checks)
+    listed = found.get("list", ())
+    return SyncSettings(
+        every_seconds=found.get("every", 0),
+        references=listed if isinstance(listed, tuple) else (),
+        list_file=listed if isinstance(listed, Path) else None,
+        registries=found.get("registries", ()),
+        on_pull=found.get("fetchOnPull", False),
+    )
+
+
+def _sync_list(reader: YamlReader, node: Node) -> Path | tuple[str, ...]:
+    """Read the path of a file, or references themselves."""
+    if plain(node, "str"):
+        return _path(reader, node)
+    found: tuple[str, ...] = list_of(_reference)(reader, node)
+    return found
+
+
+def _reference(reader: YamlReader, node: Node) -> str:
+    text = plain(node, "str") or ""
+    try:
+        if not parse_reference(text).host:  # not Docker Hub's by being left out
+            reader.problem(node, f"{shown(node)} names no registry")
+    except EnforcerError as error:
+        reader.problem(node, error.what)
+    return text
+
+
 TOP: dict[str, Check] = {
     "apiVersion": one_of(API_VERSION),
     "mode": one_of("enforce", "monitor"),
@@ -228,6 +267,7 @@ TOP: dict[str, Check] = {
     "sweep": _sweep,
     "registries": _registries,
     "cache": _cache,
+    "sync": _sync,
     "stateDir": _path,
     "runDir": _path,
     "logDir": _path,

@@ -107,6 +107,25 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """What is fetched from registries, when, and from which.
+
+    Attributes:
+        every_seconds: How often by itself; 0 for never.
+        references: What is fetched besides what is on this host: texts of references.
+        list_file: A file with more of them, one a line.
+        registries: HOST[:PORT]s that may be asked; () for any.
+        on_pull: Whether a pull that nothing is known about asks its registry.
+    """
+
+    every_seconds: int = 0
+    references: tuple[str, ...] = ()
+    list_file: Path | None = None
+    registries: tuple[str, ...] = ()
+    on_pull: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything enforcer.yaml says, with the defaults of design section 5."""
 
@@ -124,6 +143,7 @@ class Settings:
     sweep: SweepSettings = SweepSettings()
     registries: tuple[RegistrySettings, ...] = ()
     cache: CacheSettings = CacheSettings()
+    sync: SyncSettings = SyncSettings()
 
     @property
     def cache_dir(self) -> Path:

@@ -18,6 +18,7 @@ from enforcer.settings import (
     Settings,
     SettingsError,
     SweepSettings,
+    SyncSettings,
     load_settings,
 )
 from enforcer.settings.load import document
@@ -64,6 +65,8 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
         f"engines: [{containerd}, {docker}]\n"
         "sweep: {every: 5m, onDenied: stop, graceSeconds: 10}\n"
         "cache: {maxBytes: 5GiB, maxFiles: 7}\n"
+        "sync: {every: 6h, list: [r.example/app:1], registries: ['r.example:5000'],"
+        " fetchOnPull: true}\n"
         "stateDir: /state\nrunDir: /run/e\n",
     )
 
@@ -73,6 +76,9 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert found.engines[1].api == Path("/run/docker.sock")
     assert found.sweep == SweepSettings(300, "stop", 10)
     assert found.cache == CacheSettings(5 * 1024**3, 7)
+    assert found.sync == SyncSettings(
+        6 * 3600, ("r.example/app:1",), None, ("r.example:5000",), on_pull=True
+    )
     assert found.trust_dir == Path("/n/truststore/x509")
     assert (found.state_dir, found.run_dir) == (Path("/state"), Path("/run/e"))
     assert found.log_dir == Path("/state/log")
@@ -154,6 +160,13 @@ def test_an_empty_file_is_no_settings(tmp_path: Path, text: str) -> None:
         (HEAD + "cache: {maxBytes: [1]}\n", "a list or mapping is not a size"),
         (HEAD + "cache: {maxFiles: 0}\n", '"0" is not a number of files'),
         (HEAD + "cache: {maxFiles: -1}\n", '"-1" is not a number of files'),
+        (HEAD + "sync: {every: 30s}\n", '"30s" is not a time from 1m to 24h'),
+        (HEAD + "sync: {list: images.txt}\n", "is not an absolute path"),
+        (HEAD + "sync: {list: [app:1]}\n", '"app:1" names no registry'),
+        (HEAD + "sync: {list: [r.example/A]}\n", "is not a lower-case repository"),
+        (HEAD + "sync: {registries: [HTTP://x]}\n", "is not a lower-case HOST"),
+        (HEAD + "sync: {fetchOnPull: 1}\n", '"1" is not true or false'),
+        (HEAD + "sync: {credential: x}\n", "unknown key"),
         (HEAD + "sweep: {often: 1m}\n", "unknown key"),
         (HEAD + "sweep: {every: 59}\n", '"59" is not a time from 1m to 24h'),
         (HEAD + "sweep: {every: 25h}\n", '"25h" is not a time from 1m to 24h'),

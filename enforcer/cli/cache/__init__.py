@@ -10,10 +10,7 @@ _WORDS = {
     "export": ("export", "write signatures, and images with them, for other hosts"),
     "list": ("listing", "every cached signature"),
     "remove": ("remove", "forget signatures"),
-    "sync": (
-        "sync",
-        "ask lists and responders of revocation about every cached signer",
-    ),
+    "sync": ("sync", "ask registries, then lists and responders of revocation"),
     "fsck": ("fsck", "hash every cached file"),
     "gc": ("gc", "drop what is about no image on this host"),
 }

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from enforcer.assembly import evidence_store, load_policy, signature_cache
 from enforcer.audit.clock import HostClock
-from enforcer.cli.cache.chains import cached_chains
 from enforcer.cli.cache.packing import Packing, Wanted, from_cache
 from enforcer.cli.main import DONE, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
@@ -22,6 +21,7 @@ from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.reference import parse_reference
 from enforcer.core.revocation_artifact import build_evidence
+from enforcer.intake.chains import cached_chains
 from enforcer.settings import Settings
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout.archive import STDIN as STDOUT

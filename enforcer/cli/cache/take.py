@@ -8,7 +8,6 @@ from pathlib import Path
 
 from enforcer.assembly import signature_cache
 from enforcer.audit.clock import HostClock
-from enforcer.cli.cache.evidence import Taken, take_evidence
 from enforcer.cli.cache.take_registry import collect_from_registry
 from enforcer.cli.main import DONE, REFUSED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
@@ -17,6 +16,7 @@ from enforcer.cli.targets import split_layout
 from enforcer.core.collected import Collected, EvidenceFile, Origin, Refused
 from enforcer.core.digest import Digest
 from enforcer.core.errors import clip
+from enforcer.intake.evidence import Taken, take_evidence
 from enforcer.sources.layout import Layout, open_archive, open_layout
 from enforcer.sources.layout.archive import STDIN
 from enforcer.sources.layout.saved import collect_saved, is_saved

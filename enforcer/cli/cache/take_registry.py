@@ -7,12 +7,12 @@ from enforcer.settings import Settings
 
 def collect_from_registry(
     text: str, settings: Settings, *, expected: str
-) -> list[Collected]:
+) -> tuple[Collected, ...]:
     """Return all of it, so that nothing waits for a network while the cache is locked.
 
     Raises:
         UsageError: That is no registry's name.
-        RegistryError: It is not to be had; nothing was stored.
+        EnforcerError: It is not to be had; nothing was stored.
     """
     reference = registry_reference(text, expected=expected)
-    return list(fetch_collected(reference, settings))
+    return fetch_collected(reference, settings)

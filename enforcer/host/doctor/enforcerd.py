@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enforcer.api.status_client import StatusError, fetch_status
-from enforcer.assembly import RESOLVER_SOCKET, laxities, load_policy
+from enforcer.assembly import (
+    FETCHER_SOCKET,
+    RESOLVER_SOCKET,
+    laxities,
+    load_policy,
+)
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
@@ -18,6 +23,7 @@ from enforcer.gate.ask import is_monitor
 from enforcer.host.doctor.finding import AS_ROOT, Finding, UnseenError
 from enforcer.host.doctor.look import Look
 from enforcer.host.doctor.processes import serving
+from enforcer.settings import Settings
 
 if TYPE_CHECKING:
     from enforcer.api.status_client import StatusResponse
@@ -38,6 +44,7 @@ def check(look: Look) -> Iterator[Finding | str]:
         for warning in written.warnings:
             yield Finding(Code.LAXER, "policy", warning, CHECK)
     yield from _resolver(look.settings.run_dir)
+    yield from _fetcher(look.settings)
     for lax in laxities(look.settings):
         if not lax.startswith("mode: monitor"):
             yield Finding(Code.LAXER, "enforcer.yaml", lax, "see `enforcer status`")
@@ -125,6 +132,23 @@ def _resolver(run_dir: Path) -> Iterator[Finding | str]:
         what = f"nobody answers there: {error.strerror or error}"
         remedy = "systemctl restart enforcer-resolver; journalctl -u enforcer-resolver"
         yield Finding(Code.RESOLVER_DOWN, str(socket), what, remedy)
+
+
+def _fetcher(settings: Settings) -> Iterator[Finding | str]:
+    """Say whether whoever fetches is there: no decision needs it, but news do."""
+    socket = settings.run_dir / FETCHER_SOCKET
+    wanted = settings.sync.every_seconds or settings.sync.on_pull
+    try:
+        serving(socket)
+        yield f"{socket} answers"
+    except PermissionError:
+        raise
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not wanted:
+            return  # nothing is to be fetched by itself; a command has a child do it
+        what = f"nobody answers there: {error.strerror or error}"
+        remedy = "systemctl restart enforcer-fetcher.socket"
+        yield Finding(Code.FETCHER_UNREACHABLE, str(socket), what, remedy)
 
 
 def _reads_itself(run_dir: Path) -> bool:

@@ -28,6 +28,7 @@ _WARNINGS = frozenset(
         Code.TRUST_EXPIRES,
         Code.EXEMPTION_ENDS,
         Code.EVIDENCE_ENDS,
+        Code.FETCHER_UNREACHABLE,
     }
 )
 UNSEEN = frozenset({Code.UNSEEN, Code.ENGINE_ABSENT})
@@ -38,7 +39,8 @@ class Finding:
     """One thing that is amiss; printable ASCII, whatever an engine answered.
 
     Attributes:
-        code: One of ENF-21xx; it decides how bad this is and what follows from it.
+        code: One of ENF-21xx, or ENF-2701; it decides how bad this is and what follows
+            from it.
         subject: What it is about: a process, a file, a unit.
         what: What was seen, and what was expected.
         remedy: The command that mends it.

@@ -23,6 +23,8 @@ FOLDERS = (
 )
 ENABLING = ("etc/systemd/system", "run/systemd/system")
 UNITS = Path(__file__).parents[1] / "systemd"  # what install puts on a host
+# Who wants nothing from any network masks these.
+OPTIONAL = ("enforcer-fetcher.", "enforcer-sync.")
 # A caller waits at these for the daemon; without them it finds nobody at boot.
 NEEDED = ("enforcer-ask.socket", "enforcer.socket", "enforcer-admin.socket")
 
@@ -31,11 +33,11 @@ def check(look: Look) -> Iterator[Finding | str]:
     """Look for masks, and for sockets that nothing opens at boot."""
     root = look.places.root
     names = sorted(
-        p.name for p in UNITS.iterdir() if p.suffix in (".socket", ".service")
+        p.name for p in UNITS.iterdir() if p.suffix in (".socket", ".service", ".timer")
     )
     installed = [name for name in names if is_installed(root, name)]
     for name in names:
-        if is_masked(root, name):
+        if is_masked(root, name) and not name.startswith(OPTIONAL):
             what = "it is masked, so systemd never starts it"
             remedy = f"systemctl unmask {name} && systemctl enable --now {name}"
             yield Finding(Code.UNIT_MASKED, name, what, remedy)

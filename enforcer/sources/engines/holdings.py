@@ -10,7 +10,7 @@ from itertools import islice
 
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
-from enforcer.core.reference import parse_reference
+from enforcer.core.reference import DEFAULT_HOST, parse_reference
 from enforcer.ports import HeldImage, Holdings
 from enforcer.sources.engines.containerd import Containerd
 from enforcer.sources.engines.docker import Docker
@@ -48,8 +48,11 @@ def _containerd_images(engine: Containerd) -> Iterator[HeldImage]:
         for name, target in engine.images(namespace):
             names.setdefault(target.digest, []).append(name)
         for digest, called in names.items():
-            known = engine.origins(namespace, digest)
-            origins = tuple((_with_port(one, called), digest) for one in known)
+            known = [
+                *(_with_port(one, called) for one in engine.origins(namespace, digest)),
+                *_told(called),
+            ]
+            origins = tuple((one, digest) for one in dict.fromkeys(known))
             for name in called:
                 yield HeldImage(clip(name), digest, origins)
 
@@ -66,6 +69,19 @@ def _with_port(origin: str, names: Sequence[str]) -> str:
             if f"{_PORT.sub('', host).strip('[]')}{slash}{path}" == origin:
                 return repository
     return origin
+
+
+def _told(names: Sequence[str]) -> Iterator[str]:
+    """Yield the repositories of names that say whose they are.
+
+    Docker Hub's do not: it is where engines put what nobody named a registry for.
+    """
+    for name in names:
+        with suppress(EnforcerError):  # an id
+            reference = parse_reference(name)
+            repository = reference.repository(local=False)
+            if reference.host and not repository.startswith(f"{DEFAULT_HOST}/"):
+                yield repository
 
 
 def _graph_images(docker: Docker) -> Iterator[HeldImage]:

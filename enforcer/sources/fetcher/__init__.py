@@ -5,5 +5,6 @@ Both ends of fetcher.sock are spelled here; `enforcer.fetcher` serves it.
 """
 
 from enforcer.sources.fetcher.client import Fetched, FetcherClient, FetcherError
+from enforcer.sources.fetcher.wire import Wanted
 
-__all__ = ["Fetched", "FetcherClient", "FetcherError"]
+__all__ = ["Fetched", "FetcherClient", "FetcherError", "Wanted"]

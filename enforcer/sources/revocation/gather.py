@@ -22,7 +22,6 @@ from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES
 from enforcer.core.revocation_places import Place, places
 from enforcer.core.revocation_rules import NOTATION_RULES
 from enforcer.core.revocation_signed import EvidenceError
-from enforcer.sources.revocation.fetch import HttpFetcher
 
 MAX_REQUESTS = 64  # in one run; three certificates with three URLs each make 9
 MAX_GET = 255  # RFC 6960 A.1: a longer question is posted
@@ -64,9 +63,9 @@ def gather(
     chains: Sequence[AuthenticatedChain],
     at: datetime,
     *,
+    fetcher: Fetcher,
     known: Evidence = NO_EVIDENCE,
     thorough: bool = False,
-    fetcher: Fetcher | None = None,
     limits: Limits | None = None,
 ) -> Gathered:
     """Ask every responder and list that these chains name, once, one after the other.
@@ -78,7 +77,7 @@ def gather(
     """
     run = _Run(
         at=at,
-        fetcher=fetcher or HttpFetcher(),
+        fetcher=fetcher,
         limits=limits or Limits(),
         until=time.monotonic() + (limits or Limits()).total_seconds,
         evidence=known,

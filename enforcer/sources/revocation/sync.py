@@ -22,7 +22,7 @@ def sync(
     chains: Sequence[AuthenticatedChain],
     at: datetime,
     *,
-    fetcher: Fetcher | None = None,
+    fetcher: Fetcher,
     limits: Limits | None = None,
 ) -> Synced:
     """Fetch everything about these chains, and keep it.

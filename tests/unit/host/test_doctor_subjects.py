@@ -27,7 +27,9 @@ from enforcer.host.doctor import (
     units,
     verifier,
 )
+from enforcer.host.doctor.finding import Severity
 from enforcer.host.doctor.gate import found_in
+from enforcer.settings import SyncSettings
 from enforcer.sources.revocation.floors import Floors
 from tests.pki import NOW, ca_template, issue
 from tests.revoker import make_crl, revoking_ca
@@ -279,6 +281,8 @@ def test_units_that_are_masked_or_not_enabled_are_named(tmp_path: Path) -> None:
     )
     mask = tmp_path / "etc/systemd/system/enforcer-cri.socket"
     mask.symlink_to(os.devnull)
+    for name in ("enforcer-fetcher.socket", "enforcer-sync.timer"):  # no network wanted
+        (mask.parent / name).symlink_to(os.devnull)
 
     seen = {(str(f.code), f.subject) for f in found(units.check, look_at(tmp_path))}
 
@@ -398,6 +402,22 @@ def test_a_resolver_that_nobody_serves_is_named(tmp_path: Path) -> None:
 
     assert "ENF-2157" in without
     assert "ENF-2157" in codes(enforcerd.check, look)
+
+
+def test_a_fetcher_that_nobody_serves_is_a_warning(tmp_path: Path) -> None:
+    """No start depends on it; without its socket it is none until something is due."""
+    look = look_at(tmp_path)
+    without = codes(enforcerd.check, look)
+    due = replace(look.settings, sync=SyncSettings(every_seconds=3600))
+    wanted = found(enforcerd.check, replace(look, settings=due))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "run" / "fetcher.sock"))
+    dead = codes(enforcerd.check, look)
+
+    assert "ENF-2701" not in without
+    assert "ENF-2701" in dead
+    (finding,) = (one for one in wanted if one.code == "ENF-2701")
+    assert finding.severity is Severity.WARNING
 
 
 # --- time -----------------------------------------------------------------------------

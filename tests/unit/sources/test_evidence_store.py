@@ -33,6 +33,7 @@ from enforcer.core.revocation import judge_chain_revocation
 from enforcer.core.revocation_chain import AuthenticatedChain
 from enforcer.core.x509chain import parse_chain
 from enforcer.files import FileError
+from enforcer.sources.revocation.fetch import HttpFetcher
 from enforcer.sources.revocation.floors import Floors, FloorsError
 from enforcer.sources.revocation.gather import Limits
 from enforcer.sources.revocation.store import EvidenceStore
@@ -524,7 +525,13 @@ def test_sync_fetches_both_kinds_and_keeps_them(tmp_path: Path) -> None:
         chain = signer_chain(responders(revoker.url("/o")), points([revoker.url("/l")]))
         revoker.serve("/o", answer(chain[0], chain[1]))
         revoker.serve("/l", make_crl(chain[1]))
-        done = sync(store, authentic(chain), NOW, limits=Limits(total_seconds=3))
+        done = sync(
+            store,
+            authentic(chain),
+            NOW,
+            fetcher=HttpFetcher(),
+            limits=Limits(total_seconds=3),
+        )
 
     assert (done.kept, done.gathered.problems) == (2, ())
     assert passes(store, chain)
@@ -541,9 +548,9 @@ def test_a_responder_that_is_down_leaves_what_is_kept(tmp_path: Path) -> None:
     with Revoker() as revoker:
         chain = signer_chain(responders(revoker.url("/o")))
         revoker.serve("/o", answer(chain[0], chain[1]))
-        sync(store, authentic(chain), NOW)
+        sync(store, authentic(chain), NOW, fetcher=HttpFetcher())
 
-    done = sync(store, authentic(chain), NOW)
+    done = sync(store, authentic(chain), NOW, fetcher=HttpFetcher())
 
     assert done.kept == 0
     assert "cannot be reached" in done.gathered.problems[0].because

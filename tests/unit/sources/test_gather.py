@@ -57,7 +57,13 @@ def authentic(chain: Sequence[Party]) -> AuthenticatedChain:
 
 
 def ask(chain: Sequence[Party], *, thorough: bool = False) -> Gathered:
-    return gather([authentic(chain)], NOW, thorough=thorough, limits=QUICK)
+    return gather(
+        [authentic(chain)],
+        NOW,
+        fetcher=HttpFetcher(),
+        thorough=thorough,
+        limits=QUICK,
+    )
 
 
 def passes(chain: Sequence[Party], found: Gathered) -> bool:
@@ -115,12 +121,12 @@ def test_a_signature_that_is_not_authentic_leads_nowhere(revoker: Revoker) -> No
     for signature, stores, level in cases:
         found = authenticated_chains(signature, [IMAGE], statement(level), stores, NOW)
         assert found == ()
-        gather(found, NOW)
+        gather(found, NOW, fetcher=HttpFetcher())
     assert revoker.asked == []
     (known,) = authenticated_chains(
         stored(envelope), [IMAGE], statement("audit"), trusted, NOW
     )
-    gather([known], NOW, limits=QUICK)
+    gather([known], NOW, fetcher=HttpFetcher(), limits=QUICK)
     assert revoker.paths() == ["/o"]
 
 
@@ -267,7 +273,7 @@ def test_what_is_shared_by_two_chains_is_asked_for_once(revoker: Revoker) -> Non
     revoker.serve("/l", make_crl(chain[1], Listed(5)))
 
     known = authentic(chain)
-    gather([known, known], NOW, limits=QUICK)
+    gather([known, known], NOW, fetcher=HttpFetcher(), limits=QUICK)
 
     assert revoker.paths() == ["/l"]
 
@@ -319,7 +325,7 @@ def test_all_of_it_has_a_deadline(revoker: Revoker) -> None:
     limits = Limits(ocsp_seconds=0.3, total_seconds=0.7)
 
     started = time.monotonic()
-    found = gather([authentic(chain)], NOW, limits=limits)
+    found = gather([authentic(chain)], NOW, fetcher=HttpFetcher(), limits=limits)
 
     assert time.monotonic() - started < 1.5
     assert becauses(found)[-1] == "was not asked: no time left"
@@ -342,7 +348,9 @@ def test_a_list_has_a_limit_of_its_own(revoker: Revoker) -> None:
     endless = Reply(bytes(1024 * 1024), endless=True)
     chain = signer_chain(points([revoker.serve("/l", endless)]))
 
-    found = gather([authentic(chain)], NOW, limits=Limits(crl_seconds=5))
+    found = gather(
+        [authentic(chain)], NOW, fetcher=HttpFetcher(), limits=Limits(crl_seconds=5)
+    )
 
     assert becauses(found) == [f"gives {MAX_CRL_BYTES} bytes or more"]
 

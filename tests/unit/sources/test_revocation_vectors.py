@@ -18,6 +18,7 @@ from enforcer.core.decide import Decision, decide
 from enforcer.core.evidence import NO_EVIDENCE
 from enforcer.core.revocation_chain import authenticated_chains
 from enforcer.core.verify import verify_signature
+from enforcer.sources.revocation.fetch import HttpFetcher
 from enforcer.sources.revocation.gather import Limits, gather
 from tests.revoker import Reply, Revoker
 from tests.unit.core.test_notary_vectors import (
@@ -79,7 +80,7 @@ def judge(vector: Vector) -> Decision:
     reports = []
     for signature in signatures(vector, subject):
         known = authenticated_chains(signature, (subject,), statement, trusted, NOW)
-        gathered = gather(known, NOW, limits=LIMITS)
+        gathered = gather(known, NOW, fetcher=HttpFetcher(), limits=LIMITS)
         reports.append(
             verify_signature(
                 signature,

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from enforcer.assembly import evidence_store, load_policy
-from enforcer.cli.cache.chains import cached_chains
 from enforcer.core.collected import Collected, EvidenceFile, Refused
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.evidence import Evidence
 from enforcer.core.revocation_artifact import parse_evidence_manifest, untrusted_items
+from enforcer.intake.chains import cached_chains
 from enforcer.settings import Settings
 from enforcer.sources.cache import DiskCache
 
