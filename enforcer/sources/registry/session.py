@@ -38,6 +38,10 @@ MAX_WAITS = 3  # for a registry that was asked too often
 PAUSE_SECONDS = 0.5  # before what failed on their side is asked once more
 REQUEST_SECONDS = 30.0  # for what is small, so that one that drips leaves others time
 
+_PLAIN_REMEDY = (
+    "If it speaks TLS, say so by its `ca` or by `http: false` under `registries` in "
+    "enforcer.yaml."
+)
 _FAILURES = frozenset({500, 502, 503, 504})  # that may be over a moment later
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -112,6 +116,9 @@ class Session:
         if answer.status in asked.expect:
             return answer
         with answer:
+            if answer.status == 400 and origin.scheme == "http":
+                why = "was answered with status 400 over plain http"
+                raise unreachable(asked.place, why, remedy=_PLAIN_REMEDY)
             raise _refusal(answer, asked, is_own=origin == self.origin)
 
     def close(self) -> None:
