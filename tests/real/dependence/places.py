@@ -82,20 +82,22 @@ class InCache:
     """A host's signature cache, about an image whose layout has no signature."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self.host = host
 
     def put(self, layout: Path) -> None:
         """Import it."""
-        done = self._host.run("cache", "import", f"oci-layout:{layout}")
+        done = self.host.run("cache", "import", f"oci-layout:{layout}")
         assert done.status == 0, done.err
 
     def target(self) -> tuple[str, ...]:
         """Name the bare image, and have the cache count."""
-        return (self._host.target, "--with-cache")
+        return (self.host.target, "--with-cache")
 
     def take(self, layout: Path) -> None:
-        """Export it."""
-        raise NotImplementedError
+        """Export it with the image."""
+        words = ("--with-image", self.host.target, f"oci-layout:{layout}")
+        done = self.host.run("cache", "export", *words)
+        assert done.status == 0, done.err
 
 
 class InRegistry:

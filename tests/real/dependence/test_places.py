@@ -29,7 +29,6 @@ from tests.unit.cli.host import SCOPE, Host
 from tests.unit.sources.signed import AT
 
 PLACES = places()
-SOURCES = [name for name in PLACES if name != "cache"]
 COMPARED = ("allowed", "code", "statement", "subject", "signatures")
 _numbers = itertools.count(1)
 
@@ -78,7 +77,7 @@ class Road:
     """Makes places, each new and empty, and judges what lies there."""
 
     home: Path
-    host: Host
+    new_host: Callable[[Path], Host]
     oras: Oras
     registry: str
     stack: contextlib.ExitStack
@@ -93,19 +92,28 @@ class Road:
         made: dict[str, Callable[[], Place]] = {
             "layout": lambda: InLayout(home, self.oras),
             "archive": lambda: InArchive(home),
-            "cache": lambda: InCache(self.host),
+            "cache": lambda: InCache(self.new_host(home)),
             "fallback tag": lambda: InRegistry(
                 f"{self.registry}/app-{number}:{TAG}", self.oras
             ),
         }
         return made[name]()
 
-    def judged(self, *target: str) -> Any:  # a decision's JSON
-        """Judge; leave out what every decision has of its own."""
-        words = (*target, "--scope", SCOPE, "--at", format_rfc3339(AT), "-o", "json")
-        done = self.host.run("verify", *words)
-        assert done.out, done.err
-        return {name: done.json[name] for name in COMPARED}
+    def judged(self, place: Place) -> Any:  # a decision's JSON
+        """Judge by the host whose cache it is, or by one that knows nothing yet."""
+        if isinstance(place, InCache):
+            return judged(place.host, *place.target())
+        home = self.home / f"host-{next(_numbers)}"
+        home.mkdir()
+        return judged(self.new_host(home), *place.target())
+
+
+def judged(host: Host, *target: str) -> Any:  # a decision's JSON
+    """Judge; leave out what every decision has of its own."""
+    words = (*target, "--scope", SCOPE, "--at", format_rfc3339(AT), "-o", "json")
+    done = host.run("verify", *words)
+    assert done.out, done.err
+    return {name: done.json[name] for name in COMPARED}
 
 
 @pytest.fixture
@@ -117,17 +125,19 @@ def road(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Road]:
-    """A host that trusts who signed, and that nothing was brought to yet."""
-    home = tmp_path / "host"
-    home.mkdir()
-    host = Host(home, image, capsys)
-    trusted = notation.config / "truststore"
-    shutil.copytree(trusted, host.notation / "truststore", dirs_exist_ok=True)
+    """Places, and hosts that trust who signed."""
+
+    def new_host(home: Path) -> Host:
+        host = Host(home, image, capsys)
+        trusted = notation.config / "truststore"
+        shutil.copytree(trusted, host.notation / "truststore", dirs_exist_ok=True)
+        return host
+
     with contextlib.ExitStack() as stack:
-        yield Road(tmp_path, host, oras, registry, stack)
+        yield Road(tmp_path, new_host, oras, registry, stack)
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", PLACES)
 def test_a_signature_means_the_same_wherever_it_was_moved_from_and_to(
     source: str, road: Road, signed: Path, tmp_path: Path
 ) -> None:
@@ -145,9 +155,9 @@ def test_a_signature_means_the_same_wherever_it_was_moved_from_and_to(
     for target in PLACES:
         place = road.place(target)
         place.put(carried)
-        decisions[target] = road.judged(*place.target())
+        decisions[target] = road.judged(place)
 
-    original = road.judged(f"oci-layout:{signed}")
+    original = judged(road.new_host(tmp_path), f"oci-layout:{signed}")
     (signature,) = original["signatures"]
     assert original["code"] == "ENF-1000"
     assert blob_path(signature["digest"]) in _files(signed)
@@ -164,6 +174,6 @@ def test_an_image_alone_is_denied_in_every_place(road: Road, image: Path) -> Non
     for name in PLACES:
         place = road.place(name)
         place.put(image)
-        codes[name] = road.judged(*place.target())["code"]
+        codes[name] = road.judged(place)["code"]
 
     assert codes == dict.fromkeys(PLACES, "ENF-1001")
