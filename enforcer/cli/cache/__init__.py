@@ -24,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _module(module).add_arguments(leaf)
 
 
+def asks_nobody(arguments: argparse.Namespace) -> bool:
+    """Whether this needs no internet: no, unless the word says so."""
+    module, _ = _WORDS[arguments.word]
+    word = getattr(_module(module), "asks_nobody", None)
+    return bool(word and word(arguments))
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Do what the word says."""
     module, _ = _WORDS[arguments.word]

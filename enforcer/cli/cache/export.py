@@ -15,7 +15,7 @@ from enforcer.cli.main import DONE, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.cli.progress import Progress, size_text
 from enforcer.cli.target import Target
-from enforcer.cli.targets import FORMS, open_target
+from enforcer.cli.targets import FORMS, TRANSPORTS, open_target
 from enforcer.core.collected import EvidenceFile, SignatureFile
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with-image", action="store_true", help="configurations and layers, too"
     )
     parser.add_argument("--force", action="store_true", help="replace what is at DEST")
+
+
+def asks_nobody(arguments: argparse.Namespace) -> bool:
+    """Whether this needs no internet: all but a registry."""
+    return all(_digest(t) or t.partition(":")[0] in TRANSPORTS for t in arguments.what)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from enforcer.sources.layout import Layout, open_archive, open_layout
 from enforcer.sources.layout.archive import STDIN
 from enforcer.sources.layout.saved import collect_saved, is_saved
 
+TRANSPORTS = ("oci-layout", "oci-archive", "docker-archive")
 FORMS = (
     "oci-layout:DIR[:TAG][@DIGEST], oci-archive:FILE[:TAG][@DIGEST], "
     "docker-archive:FILE or REGISTRY/REPOSITORY[:TAG][@DIGEST]; FILE is a plain tar, "
@@ -33,6 +34,11 @@ Collect = Callable[[], Iterable[Collected]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the word takes."""
     parser.add_argument("source", help=FORMS)
+
+
+def asks_nobody(arguments: argparse.Namespace) -> bool:
+    """Whether this needs no internet: all but a registry."""
+    return str(arguments.source).partition(":")[0] in TRANSPORTS
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -89,11 +89,10 @@ class DiskCache:
         Raises:
             CacheError: One is lost or damaged: what is exported is all there is.
         """
-        wanted = {str(subject) for subject in subjects}
-        for entry in self.entries():
-            if entry.subject in wanted:
+        read = self._folder.read
+        for subject in sorted(subjects):
+            for entry in self._index.entries_about(subject):
                 manifest, envelope = map(Digest.parse, (entry.manifest, entry.envelope))
-                read = self._folder.read
                 yield SignatureFile(read(manifest), read(envelope))
 
     def entries(self) -> Iterator[Entry]:

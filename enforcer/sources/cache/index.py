@@ -104,6 +104,15 @@ class Index:
                 yield from self._entries_of(str(digest_of(about[0])), number)
             last = page[-1][0]
 
+    def entries_about(self, subject: Digest) -> Iterator[Entry]:
+        """List the signatures about one digest, whatever size and type they claim."""
+        about = raw(subject)
+        targets = partial(_targets, last=(about, -1, ""))
+        for target, number in self._database.ask(targets) or []:
+            if target[0] != about:
+                return
+            yield from self._entries_of(str(subject), number)
+
     def _entries_of(self, subject: str, target: int) -> Iterator[Entry]:
         last: _Key = (b"", -1, b"")
         of_target = partial(_entries, subject=subject, target=target)

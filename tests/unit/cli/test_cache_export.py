@@ -1,5 +1,6 @@
 """`cache export`: what goes onto a stick, and what another host makes of it."""
 
+import argparse
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from enforcer.cli import cache
 from enforcer.core.collected import EvidenceFile, SignatureFile
 from enforcer.core.digest import Digest
 from enforcer.core.revocation_artifact import parse_evidence_manifest, untrusted_items
@@ -235,9 +237,9 @@ def test_a_damaged_signature_is_not_left_out_in_silence(
     """Who exports believes to have all of them."""
     host.sign()
     host.sign(by="wabbit")
-    cache = host.root / "state" / "cache"
-    entry = next(iter(DiskCache(cache).entries()))
-    path = cache / "blobs/sha256" / Digest.parse(entry.envelope).hex
+    root = host.root / "state" / "cache"
+    entry = next(iter(DiskCache(root).entries()))
+    path = root / "blobs/sha256" / Digest.parse(entry.envelope).hex
     path.write_bytes(path.read_bytes()[:-1] + b"?")
 
     done = export(host, str(host.digest), f"oci-archive:{stick}/x", status=1)
@@ -258,6 +260,54 @@ def test_what_is_there_is_not_overwritten(host: Host, stick: Path) -> None:
     assert "[ENF-2812]" in done.err
     assert kept == b"a letter"
     assert len(items(stick / "out")) == 2
+
+
+def test_of_an_index_goes_what_is_here(host: Host, stick: Path, tmp_path: Path) -> None:
+    """Other platforms were never pulled; Docker's own store loads this host's image."""
+    layout = tmp_path / "index"
+    write_layout(layout, text="hi", tag="many:1", index=True)
+    facts = describe(layout)
+    document = read_blob(layout, facts.top)
+    absent = {**document["manifests"][0], "digest": "sha256:" + "0" * 64}
+    absent["platform"] = {"os": "linux", "architecture": "s390x"}
+    document["manifests"].insert(0, absent)
+    raw = json.dumps(document).encode()
+    (layout / blob_path(str(Digest.of(raw)))).write_bytes(raw)
+    index = json.loads((layout / "index.json").read_bytes())
+    index["manifests"][0] |= {"digest": str(Digest.of(raw)), "size": len(raw)}
+    (layout / "index.json").write_bytes(json.dumps(index).encode())
+    host.run("sign", f"oci-layout:{layout}", *host.keys())
+
+    export(host, "--with-image", f"oci-layout:{layout}", f"oci-layout:{stick}/out")
+    (stick / "out" / blob_path(facts.manifest)).unlink()
+    gone = f"oci-layout:{stick}/out"
+    done = export(host, "--with-image", gone, f"oci-archive:{stick}/x", status=3)
+
+    (loadable,) = json.loads((stick / "out/manifest.json").read_bytes())
+    assert loadable["Config"] == blob_path(facts.config)
+    assert "[ENF-2811]" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (("export", "sha256:" + "0" * 64, "oci-archive:x"), True),
+        (("export", "docker:app", "oci-layout:y", "oci-archive:x"), True),
+        (("export", "docker:app", "registry.test/app:1", "oci-archive:x"), False),
+        (("import", "docker-archive:x"), True),
+        (("import", "oci-archive:-"), True),
+        (("import", "registry.test/app:1"), False),
+        (("sync",), False),
+    ],
+)
+def test_only_a_registry_needs_the_internet(
+    words: tuple[str, ...], *, answer: bool
+) -> None:
+    """Such a process cannot even make a socket for it."""
+    parser = argparse.ArgumentParser()
+    cache.add_arguments(parser)
+
+    assert cache.asks_nobody(parser.parse_args(words)) is answer
 
 
 # -- revocation evidence ---------------------------------------------------------------

@@ -312,6 +312,20 @@ def test_what_does_not_fit_is_refused_and_the_rest_is_stored(tmp_path: Path) -> 
     assert DiskCache(tmp_path / "cache").check(repair=False).damaged == ()
 
 
+def test_the_files_of_a_subjects_signatures_are_had_for_an_export(root: Path) -> None:
+    """All of them; one that is damaged does not make the export a smaller one."""
+    cache = DiskCache(root)
+    cache.add([TWO.manifest, signature(TWO.manifest)])
+
+    files = list(cache.signature_files([TARGET, ONE.index.descriptor.digest]))
+    wreck(blob(root, GOOD.envelope), "changed")
+
+    assert sorted(files, key=str) == sorted([GOOD, OTHER], key=str)
+    assert list(cache.signature_files([Digest.of(b"nothing")])) == []
+    with pytest.raises(CacheError):
+        list(cache.signature_files([TARGET]))
+
+
 def test_removing_forgets_by_subject_envelope_or_manifest(root: Path) -> None:
     cache = DiskCache(root)
 
