@@ -31,6 +31,7 @@ STDIN = "-"
 
 _BLOB = re.compile(r"blobs/(sha256|sha384|sha512)/([0-9a-f]+)")
 _SAVED = re.compile(r"([0-9a-f]{64})\.json")  # Docker before 25: a configuration
+_LAYER_FILE = re.compile(r"[0-9a-f]{64}(?:/layer)?\.tar")  # the same
 _WANTED = ("oci-layout", "index.json", "manifest.json")
 _LAYER = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh")  # how these begin
 _MAGIC = slice(257, 262)  # of a layer that is not compressed
@@ -49,7 +50,7 @@ class ArchiveFiles:
     """A layout in an uncompressed tar, or what `docker save` wrote before there were.
 
     Attributes:
-        layers: Digest -> size of every `layer.tar` of such an old one.
+        layers: Digest -> size of every layer of such an old one.
     """
 
     def __init__(self, source: Source, name: str, *, whole: bool = False) -> None:
@@ -113,7 +114,7 @@ class ArchiveFiles:
         digest = _named_digest(member.name)
         if digest is not None or member.name in _WANTED:
             self._take_named(member, digest, tar)
-        elif member.name.endswith("/layer.tar") and self._whole:
+        elif self._whole and _LAYER_FILE.fullmatch(member.name):
             hashed = _hash("sha256", tar.data(member))
             self.layers[Digest("sha256", hashed)] = member.size
 

@@ -124,12 +124,11 @@ class Layout:
         if only is not None:
             listed = _listed(self.find(digest=only).raw)
             wanted = {only} | {descriptor.digest for descriptor in listed}
-        direct = {entry.descriptor for entry in self.entries}
-        for descriptor in self._descriptors():
+        for descriptor, is_due in self._descriptors().items():
             try:
                 yield from self._collect_one(descriptor, wanted)
             except EnforcerError as error:
-                if descriptor in direct or not isinstance(error, FileMissingError):
+                if is_due or not isinstance(error, FileMissingError):
                     why = f"{error.what} [{error.code}]"
                     yield Refused(str(descriptor.digest), why)
 
@@ -166,20 +165,25 @@ class Layout:
             )
         return raw
 
-    def _descriptors(self) -> list[Descriptor]:
-        """Everything index.json names, and what indexes among that name; each once."""
-        found = {entry.descriptor: None for entry in self.entries}
+    def _descriptors(self) -> dict[Descriptor, bool]:
+        """Everything index.json names, and what indexes among that name; each once.
+
+        And whether it has to be here: of an image not every platform has.
+        """
+        found = {entry.descriptor: True for entry in self.entries}
         for descriptor in list(found):
             if descriptor.media_type in INDEX_TYPES:
                 with contextlib.suppress(EnforcerError):  # it is refused later on
-                    listed = _listed(self._manifest(descriptor))
-                    found |= dict.fromkeys(listed)
+                    raw = self._manifest(descriptor)
+                    is_due = is_carried(raw)
+                    for listed in _listed(raw):
+                        found.setdefault(listed, is_due)
             if len(found) > MAX_ENTRIES:
                 raise LayoutError(
                     f"{self.name} lists more than {MAX_ENTRIES} manifests",
                     remedy="Import it piece by piece, by tag or digest.",
                 )
-        return list(found)
+        return found
 
     def _content(self, descriptor: Descriptor) -> Content:
         raw = self._manifest(descriptor)

@@ -1,6 +1,7 @@
 """What `docker save` wrote before Docker 25: no layout, no manifest, only parts of one.
 
-`manifest.json` names a configuration and layers by file. The manifest is made from
+skopeo and podman write the like. `manifest.json` names a configuration and layers by
+file. The manifest is made from
 them as Docker 25 and later make it, which is what `enforcer sign docker:NAME` signs
 for an image in Docker's own store.
 """

@@ -41,7 +41,8 @@ MAX_SILENCE_SECONDS = 600.0  # a pipe's other end may be a slow line, or be dead
 CHUNK = 1024 * 1024
 
 _NOTHING = bytes(BLOCK)
-_LAYER_AGAIN = re.compile(r"\.\./[0-9a-f]{64}/layer\.tar")  # Docker before 25
+# Docker before 25, of a layer written before; skopeo and podman, of every layer.
+_LAYER_AGAIN = re.compile(r"\.\./[0-9a-f]{64}(?:/layer)?\.tar")
 
 Tell = Callable[[int], None]
 
@@ -178,7 +179,7 @@ class Tar:
         return records or {b"": b""}  # so that a second one is noticed
 
     def _member(self, header: Header) -> Member | None:
-        """Return a file; None for a folder, or a link that Docker is known to make."""
+        """Return a file; None for a folder, or a link to a layer beside it."""
         is_folder = header.kind == FOLDER
         name = checked_name(header.name, is_folder=is_folder)
         self._require_new(name, is_folder=is_folder)

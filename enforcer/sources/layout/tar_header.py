@@ -16,7 +16,7 @@ MAX_NAME_BYTES = 255  # of a whole name; a blob named by sha512 has 142
 
 FILES = (b"0", b"\0")
 FOLDER = b"5"
-LINK = b"2"  # symbolic; only Docker before 25 writes them, for layers it had written
+LINK = b"2"  # symbolic; only in what `docker save` wrote before Docker 25
 PAX, LONG_NAME = b"x", b"L"  # what comes next: more about it, or its name
 FOR_ALL, LONG_TARGET = b"g", b"K"  # pax records for every file; where a link leads
 

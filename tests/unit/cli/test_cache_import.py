@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ from enforcer.cli.progress import Progress, size_text
 from enforcer.core.digest import Digest
 from enforcer.sources.cache import DiskCache
 from enforcer.sources.layout.tar_header import BLOCK
+from tests.engines.images import describe as describe_image
+from tests.engines.images import write_layout
 from tests.unit.cli.host import Host
 from tests.unit.sources.signed import SOAK, compact, describe
 from tests.unit.sources.tars import (
@@ -120,6 +123,23 @@ def test_a_layer_that_old_docker_saved_before_may_be_a_link(host: Host) -> None:
 
     assert done.status == 0, done.err
     assert len(cached(host)) == 1 + 1
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="this needs skopeo")
+def test_what_skopeo_saves_as_docker_does_is_imported(host: Host) -> None:
+    """podman's, too: each layer under its digest, and a link to it."""
+    write_layout(host.root / "two", text="x", tag="two:1", split=True)
+    path = host.root / "saved.tar"
+    words = ["skopeo", "--insecure-policy", "copy", f"oci:{host.root}/two:1"]
+    subprocess.run([*words, f"docker-archive:{path}:two:1"], check=True)
+
+    done = host.run("cache", "import", f"docker-archive:{path}")
+
+    assert done.status == 0, done.err
+    config = Digest.parse(describe_image(host.root / "two").config)
+    cache = DiskCache(host.root / "state" / "cache")
+    (manifest,) = cache.manifests_about(config, [])
+    assert len(json.loads(manifest.raw)["layers"]) == 2
 
 
 def test_a_layout_that_docker_saved_is_one(host: Host) -> None:

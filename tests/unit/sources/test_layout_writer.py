@@ -14,7 +14,7 @@ import pytest
 
 from enforcer.core.carried import CARRIED_INDEX
 from enforcer.core.codes import Code
-from enforcer.core.collected import SignatureFile
+from enforcer.core.collected import Refused, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
@@ -192,6 +192,19 @@ class Content:
             }
         ).encode()
         self.descriptor = Descriptor.of(OCI_MANIFEST, self.raw)
+
+
+def test_a_signature_that_is_lost_from_a_layout_is_told(tmp_path: Path) -> None:
+    """Listed below index.json, and due all the same: it is not another platform's."""
+    write_folder(tmp_path / "out", contents())
+    lost = Digest.of(ABOUT_ONE.manifest)
+    (tmp_path / "out/blobs/sha256" / lost.hex).unlink()
+
+    with open_layout(tmp_path / "out", archive=False) as layout:
+        found = list(layout.collect())
+
+    (refused,) = [item for item in found if isinstance(item, Refused)]
+    assert refused.what == str(lost)
 
 
 # -- whole, or not at all --------------------------------------------------------------
