@@ -199,6 +199,7 @@ class Code(StrEnum):
     EXPORT_EXISTS = "ENF-2812"
     EXPORT_FAILED = "ENF-2813"
     EXPORT_NOTHING = "ENF-2814"
+    ARCHIVE_TWO_IMAGES = "ENF-2815"
     COPY_INCOMPLETE = "ENF-2821"
     COPY_LIST_CHANGED = "ENF-2822"
     COPY_OTHER_DIGEST = "ENF-2823"
@@ -980,6 +981,13 @@ PAGES: dict[Code, tuple[str, str]] = {
         "A blob of the archive is not the content its name says. Nothing of the "
         "archive was taken: what is damaged in one place may be so in others.",
         "Copy or save it again; suspect the disk, or somebody.",
+    ),
+    Code.ARCHIVE_TWO_IMAGES: (
+        "The archive is one image to Docker's own store, which goes by manifest.json, "
+        "and another to everybody else, who goes by index.json. Nothing of it was "
+        "taken.",
+        "Save it again with `docker save` or `enforcer cache export`; suspect whoever "
+        "made it.",
     ),
     Code.EXPORT_INCOMPLETE: (
         "Something that belongs to the export is missing or damaged where it was to "

@@ -197,11 +197,14 @@ def _forget(stage: Stage, image: Image) -> None:
         stage.containerd.ctr("images", "rm", "--sync", image.full, check=False)
 
 
-@pytest.mark.parametrize("host", ["docker", "graph_docker", "old_docker"])
-def test_what_docker_saves_is_imported(
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_an_engine_saves_is_imported(
     stages: dict[str, Stage], tmp_path: Path, host: str
 ) -> None:
-    """Its manifests; from before Docker 25 the one that `sign` signs, made again."""
+    """`docker save`, `ctr images export`: the manifest that is signed is in it.
+
+    From before Docker 25, which has none, it is made again.
+    """
     stage = stages[host]
     image = stage.save(stage.image("saved"))
     stage.sign(image, by="enforcer")

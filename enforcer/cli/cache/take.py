@@ -17,7 +17,7 @@ from enforcer.core.collected import Collected, EvidenceFile, Origin, Refused
 from enforcer.core.digest import Digest
 from enforcer.core.errors import clip
 from enforcer.intake.evidence import Taken, take_evidence
-from enforcer.sources.layout import Layout, open_archive, open_layout
+from enforcer.sources.layout import open_archive, open_layout, whole_layout
 from enforcer.sources.layout.archive import STDIN
 from enforcer.sources.layout.saved import collect_saved, is_saved
 
@@ -84,7 +84,7 @@ def _open(arguments: argparse.Namespace) -> Iterator[tuple[str, Collect]]:
                 found = tuple(collect_saved(files))
                 yield files.name, lambda: found
             else:
-                yield files.name, Layout(files).collect
+                yield files.name, whole_layout(files).collect
     elif transport in ("oci-layout", "oci-archive") and rest:
         path, tag, digest = split_layout(rest)
         is_archive = transport == "oci-archive"

@@ -3,7 +3,7 @@
 from enforcer.sources.layout.archive import ArchiveFiles, open_archive
 from enforcer.sources.layout.files import FolderFiles
 from enforcer.sources.layout.index import Entry, LayoutError
-from enforcer.sources.layout.reader import Layout, open_layout
+from enforcer.sources.layout.reader import Layout, open_layout, whole_layout
 from enforcer.sources.layout.tar_header import ArchiveError
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "LayoutError",
     "open_archive",
     "open_layout",
+    "whole_layout",
 ]

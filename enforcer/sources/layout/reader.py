@@ -20,6 +20,7 @@ from enforcer.core.image import (
     MANIFEST_TYPES,
     MAX_MANIFEST_BYTES,
     Index,
+    Manifest,
     media_type_of,
     parse_manifest_or_index,
 )
@@ -34,9 +35,10 @@ from enforcer.core.signature_manifest import (
 )
 from enforcer.core.subject import Content
 from enforcer.files import FileMissingError
-from enforcer.sources.layout.archive import open_archive
+from enforcer.sources.layout.archive import ArchiveFiles, open_archive
 from enforcer.sources.layout.files import FolderFiles, LayoutFiles
 from enforcer.sources.layout.index import MAX_ENTRIES, LayoutError, load_entries
+from enforcer.sources.layout.saved import require_same_images
 from enforcer.sources.layout.tar import Tell
 
 
@@ -109,6 +111,16 @@ class Layout:
             with contextlib.suppress(EnforcerError):
                 found.append(self._content(descriptor))
         return tuple(found)
+
+    def configurations(self) -> set[Digest]:
+        """Return what the manifests name that can be read: what engines go by."""
+        found = set()
+        for descriptor in self._descriptors():
+            with contextlib.suppress(EnforcerError):
+                parsed = parse_manifest_or_index(self._manifest(descriptor))
+                if isinstance(parsed, Manifest):
+                    found.add(parsed.config.digest)
+        return found
 
     def collect(self, only: Digest | None = None) -> Iterator[Collected]:
         """Yield what a signature cache keeps: all, or only what is about one subject.
@@ -225,7 +237,19 @@ def open_layout(
         yield Layout(FolderFiles(path))
         return
     with open_archive(path, whole=whole, tell=tell) as files:
-        yield Layout(files)
+        yield whole_layout(files) if whole else Layout(files)
+
+
+def whole_layout(files: ArchiveFiles) -> Layout:
+    """Return the layout in an archive that was read whole.
+
+    Raises:
+        LayoutError, MalformedError: It is none, or malformed.
+        ArchiveError: It is another image to some engines than to others.
+    """
+    layout = Layout(files)
+    require_same_images(files, layout.configurations)
+    return layout
 
 
 def _other_content(name: str, layout: str) -> MalformedError:

@@ -6,8 +6,9 @@ them as Docker 25 and later make it, which is what `enforcer sign docker:NAME` s
 for an image in Docker's own store.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
+from enforcer.core.codes import Code
 from enforcer.core.collected import Collected
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
@@ -20,9 +21,10 @@ from enforcer.core.image import (
     image_manifest_bytes,
     parse_config,
 )
-from enforcer.core.strictjson import Json, parse_json, require_object, require_text
+from enforcer.core.strictjson import parse_json, require_object, require_text
 from enforcer.core.subject import Content
 from enforcer.sources.layout.archive import ArchiveFiles
+from enforcer.sources.layout.tar_header import ArchiveError
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
 MAX_IMAGES = 10_000
@@ -43,6 +45,39 @@ def collect_saved(files: ArchiveFiles) -> Iterator[Collected]:
     Raises:
         MalformedError: It is malformed, or lacks a layer.
     """
+    for name in _configurations(files):
+        yield _manifest(files, name)
+
+
+def require_same_images(
+    files: ArchiveFiles, configurations: Callable[[], Collection[Digest]]
+) -> None:
+    """Return if what older Dockers would load is among a layout's images.
+
+    They go by the list, all others by index.json: one tar could be two images.
+
+    Raises:
+        ArchiveError: The list names something else than one of `configurations`.
+        MalformedError: It is malformed.
+    """
+    if not files.has(_LIST):
+        return
+    known = {path for config in configurations() for path in _paths(config)}
+    for name in _configurations(files):
+        if name not in known:
+            raise ArchiveError(
+                f"is two images: its {_LIST} names {clip(name, limit=80)}, which no "
+                "manifest of its index.json does",
+                Code.ARCHIVE_TWO_IMAGES,
+            ).about(files.name)
+
+
+def _paths(config: Digest) -> tuple[str, str]:
+    return f"blobs/{config.algorithm}/{config.hex}", f"{config.hex}.json"
+
+
+def _configurations(files: ArchiveFiles) -> Iterator[str]:
+    """Yield the name of each configuration in the list."""
     what = f"{_LIST} of {files.name}"
     raw = files.read(_LIST, max_bytes=MAX_LIST_BYTES)
     listed = parse_json(raw, what=what, max_bytes=MAX_LIST_BYTES)
@@ -52,12 +87,11 @@ def collect_saved(files: ArchiveFiles) -> Iterator[Collected]:
             remedy="Save it again.",
         )
     for entry in listed:
-        yield _manifest(files, entry, what)
+        members = require_object(entry, what=what, known=("Config",))
+        yield require_text(members, "Config", what=what)
 
 
-def _manifest(files: ArchiveFiles, entry: Json, what: str) -> Content:
-    members = require_object(entry, what=what, known=("Config",))
-    name = require_text(members, "Config", what=what)
+def _manifest(files: ArchiveFiles, name: str) -> Content:
     raw = files.read(name, max_bytes=MAX_CONFIG_BYTES)
     layers = [
         Descriptor(OCI_LAYER_TAR, diff_id, _size(files, diff_id, name))

@@ -143,7 +143,8 @@ def test_what_skopeo_saves_as_docker_does_is_imported(host: Host) -> None:
 
 
 def test_a_layout_that_docker_saved_is_one(host: Host) -> None:
-    raw = tar(*layout(), member(b"manifest.json", b"[]"))
+    config = compact([{"Config": f"{ONE.config_digest.hex}.json"}])
+    raw = tar(*layout(), member(b"manifest.json", config))
 
     done = host.run("cache", "import", f"docker-archive:{archive(host, raw)}")
 

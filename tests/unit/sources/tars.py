@@ -310,7 +310,17 @@ def _digests() -> Iterable[Attack]:
     yield Attack("a blob that nobody lists", Code.ARCHIVE_DIGEST, _with(extra))
 
 
+def _two_images() -> Iterable[Attack]:
+    named = Digest.of(b"another").hex
+    for config in (f"blobs/sha256/{named}", f"{named}.json", "../x", ""):
+        listed = compact([{"Config": config, "RepoTags": None, "Layers": []}])
+        raw = tar(*layout(), member(b"manifest.json", listed))
+        yield Attack(
+            f"another image for Docker: {config}", Code.ARCHIVE_TWO_IMAGES, raw
+        )
+
+
 HOSTILE = (
     *_names(), *_not_files(), *_duplicates(), *_headers(), *_sizes(), *_damage(),
-    *_digests(),
+    *_digests(), *_two_images(),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError, TooLargeError
 from enforcer.files import FileError, FileMissingError
-from enforcer.sources.layout import ArchiveError, Layout, open_layout
+from enforcer.sources.layout import ArchiveError, Layout, open_layout, whole_layout
 from enforcer.sources.layout import archive as layout_archive
 from enforcer.sources.layout import tar as layout_tar
 from enforcer.sources.layout.add import add_to_layout
@@ -92,6 +92,8 @@ def streamed(parts: Iterable[bytes]) -> Iterator[ArchiveFiles]:
     with piped(parts) as handle:
         files = ArchiveFiles(Source(handle), "a pipe", whole=True)
         with contextlib.closing(files):
+            if files.has("index.json"):
+                whole_layout(files)
             yield files
 
 
