@@ -3,8 +3,8 @@
 Every write ends with the log (`-wal`) copied into the file, so that at rest the file
 alone is whole. Then it is read alone, under a lock that keeps writers out for as long
 as a question takes: nothing is written for it, no `-shm` made, whatever the disk is
-like. While a writer is at work, or has died, readers take the last commit out of the
-log, and wait for nobody.
+like. The log of a writer that has died is read so as well. While a writer is at work,
+readers take the last commit out of the log by way of `-shm`, and wait for nobody.
 
 Who opens a log acts as the folder's owner: to open it is to write.
 """
@@ -52,7 +52,7 @@ _VERSION_OFFSET = 60  # of user_version in the file (sqlite.org/fileformat2, 1.3
 _VERSIONS = 2**31
 
 _Found = TypeVar("_Found")
-_Marks = tuple[tuple[int, int] | None, ...]  # which files, in which state
+_Marks = tuple[tuple[int, ...] | None, ...]  # which files, in which state
 Question = Callable[[sqlite3.Connection], _Found]
 
 
@@ -68,7 +68,7 @@ class Database:
         self.path = root.absolute() / "index.db"
         self._lock = root / "lock"
         self._kept: sqlite3.Connection | None = None
-        self._handle: int | None = None  # of the file, where that alone is asked
+        self._handle: int | None = None  # of the file, where nobody writes
         self._marks: _Marks = ()
         self._turn = threading.Lock()
 
@@ -93,8 +93,8 @@ class Database:
 
     def _answer(self, question: Question[_Found]) -> _Found:
         with _no_writer(self._lock, 0) as free:
-            if free and self._is_at_rest():
-                return self._ask_file(question)
+            if free:
+                return self._ask_alone(question)
         try:
             return self._ask_log(question)
         except ERRORS as error:
@@ -103,16 +103,25 @@ class Database:
                 raise
             refused = error
         with _no_writer(self._lock, ALONE_SECONDS) as free:
-            if free and self._is_at_rest():
-                return self._ask_file(question)
+            if free:
+                return self._ask_alone(question)
         raise refused
 
-    def _ask_file(self, question: Question[_Found]) -> _Found:
-        """Ask the file alone: nobody writes, and its log is empty."""
+    def _ask_alone(self, question: Question[_Found]) -> _Found:
+        """Ask the file, and the log if there is anything in it, while nobody writes.
+
+        With an exclusive lock SQLite has no `-shm`, and this VFS locks nothing: where
+        that has no room, it is a page that this process would die of (SIGBUS).
+        """
+        self._require_files()
         if self._kept is None or self._marks != self._version():
             self._let_go()
             with as_owner(self._root):
-                self._keep("mode=ro&immutable=1")
+                _, logged, _ = self._log()
+                if logged:
+                    self._keep("mode=ro&vfs=unix-none", "locking_mode = EXCLUSIVE")
+                else:
+                    self._keep("mode=ro&immutable=1")
                 self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             self._marks = self._version()
         try:
@@ -139,8 +148,10 @@ class Database:
                 return found
         raise OSError("it is replaced again and again")
 
-    def _keep(self, how: str) -> None:
+    def _keep(self, how: str, *settings: str) -> None:
         self._kept = _connect(self.path, how, RECOVER_SECONDS)
+        for setting in settings:  # before the first look at the file
+            self._kept.execute(f"PRAGMA {setting}")
         _settle(self._kept, READ_CACHE_KIB)
         self._kept.execute("PRAGMA query_only = ON")
         _require_schema(self._kept)  # opens the log, too
@@ -150,10 +161,13 @@ class Database:
             raise sqlite3.OperationalError("it is closed")
         return self._kept
 
-    def _is_at_rest(self) -> bool:
-        self._require_files()
-        log = _log_of(self.path)
-        return not log.exists() or not log.stat().st_size
+    def _log(self) -> tuple[int, int, int]:
+        """Return which log it is, its size, and when it was last written."""
+        try:
+            status = _log_of(self.path).lstat()
+        except FileNotFoundError:
+            return 0, 0, 0
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _version(self) -> _Marks:
         """Return what is another after every change, however soon it comes."""
@@ -162,7 +176,8 @@ class Database:
         status = self.path.lstat()
         number = os.pread(self._handle, 4, _VERSION_OFFSET)
         times = status.st_mtime_ns, int.from_bytes(number, "big")
-        return (status.st_dev, status.st_ino), times, (status.st_size, 0)
+        file = status.st_dev, status.st_ino, status.st_size
+        return file, times, self._log()
 
     def _let_go(self) -> None:
         if self._kept is not None:

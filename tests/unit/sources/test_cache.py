@@ -425,6 +425,27 @@ def test_a_killed_writer_leaves_a_cache_that_is_whole(root: Path) -> None:
     assert len(list(DiskCache(root).entries())) >= 2
 
 
+DYING = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("DELETE FROM signatures")
+os._exit(0)
+"""
+
+
+def test_the_log_of_a_writer_that_died_is_read_and_nothing_written(root: Path) -> None:
+    """A full disk has no room for `-shm`, and a page without room is a SIGBUS."""
+    subprocess.run([sys.executable, "-c", DYING, root / "index.db"], check=True)
+    (root / "index.db-shm").unlink()
+    assert (root / "index.db-wal").stat().st_size
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+    assert not list(DiskCache(root).entries())  # the file alone still has two
+
+    after = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert after == before
+
+
 def test_writers_and_readers_at_once_lose_nothing(root: Path) -> None:
     processes = [writer(root, f"w{number}", "once") for number in range(4)]
     stop = threading.Event()
