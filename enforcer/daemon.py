@@ -57,6 +57,7 @@ from enforcer.core.host_policy import HostPolicy
 from enforcer.core.policy import PolicyInvalidError
 from enforcer.files import locked, make_folder
 from enforcer.hooks.nri.state import load_notice
+from enforcer.intake.pulls import Pulls
 from enforcer.ports import LiveEngines, PolicyInForce
 from enforcer.settings import Settings, load_settings
 from enforcer.sources.trust import Fingerprint, fingerprint
@@ -109,7 +110,12 @@ class Daemon:
         self._audit = FileAuditLog(settings.audit_dir)
         self._admission = admission(self._host, settings, asked, self._audit)
         self._sweep = sweep(self._host, settings, self._admission, asked, self._audit)
-        self._judge = Judge(self._admission, deadline_seconds=settings.deadline_seconds)
+        self._pulls = Pulls(lambda: self._settings)
+        self._judge = Judge(
+            self._admission,
+            deadline_seconds=settings.deadline_seconds,
+            fetch=self._pulls,
+        )
         self._problem = ""
         self._loaded_at: datetime | None = None
         self._reloading = threading.Lock()
@@ -153,6 +159,7 @@ class Daemon:
             self._judge.drain(GRACE_SECONDS),  # the gate's questions
         )
         self._judge.close()
+        self._pulls.close()
 
     def reload(self) -> str:
         """Read settings, policy and trust again; return the policy's digest.

@@ -48,7 +48,9 @@ class AskHandler:
             return ttrpc.encode_failure(UNIMPLEMENTED, "no such method")
         try:
             request = wire.parse_root_request(call.payload, peer_pid=peer.pid)
-            message = wire.short_answer(await self._judge.verify(request))
+            pull = wire.parse_pull(call.payload)
+            record = await self._judge.verify(request, pull=pull)
+            message = wire.short_answer(record)
         except EnforcerError as error:
             message = wire.refusal(error.code, f"{error.what}. {error.remedy}")
         return ttrpc.encode_response(message.SerializeToString())

@@ -10,6 +10,7 @@ from enforcer.core.errors import MalformedError, clip
 from enforcer.core.findings import SignatureReport
 from enforcer.core.host_policy import HostPolicy
 from enforcer.core.record import DecisionRecord
+from enforcer.core.registry_access import Credential, Pull, Secret
 from enforcer.core.subject import Subject
 from enforcer.ports import Act, AdmissionRequest, ContainerRef, ImageRef
 from enforcer.sweep import Found, SweepView
@@ -24,9 +25,9 @@ def parse_name_request(message: pb.VerifyRequest) -> AdmissionRequest:
     Raises:
         MalformedError: It is about what an engine keeps; only root may ask that.
     """
-    if any(message.HasField(name) for name in ("container", "image", "act")):
+    if any(message.HasField(name) for name in ("container", "image", "act", "pull")):
         raise MalformedError(
-            "containers, images of an engine and acts are judged on ask.sock only",
+            "containers, images of an engine, acts and pulls are for ask.sock only",
             remedy="Give reference and digest.",
         )
     return AdmissionRequest(
@@ -59,6 +60,18 @@ def parse_root_request(raw: bytes, *, peer_pid: int) -> AdmissionRequest:
     return AdmissionRequest(
         asked_by, message.reference, message.digest, container, image, act
     )
+
+
+def parse_pull(raw: bytes) -> Pull | None:
+    """Read what is said of a pull in a request that `parse_root_request` took."""
+    message = pb.VerifyRequest.FromString(raw)
+    if not message.HasField("pull"):
+        return None
+    said = message.pull
+    login = Credential(
+        said.username, Secret(said.password), Secret(said.identity_token)
+    )
+    return Pull(login if login != Credential() else None, said.server)
 
 
 def _container(asked: pb.Container, peer_pid: int) -> ContainerRef:

@@ -50,3 +50,14 @@ class Access:
     ca: str = ""
     token_hosts: tuple[str, ...] = ()
     credential: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A pull that an engine makes: its own login, and whose that is said to be.
+
+    `server` is a host or a URL, "" where nothing is said.
+    """
+
+    login: Credential | None = None
+    server: str = ""

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     try:
         name, digest = parse_call(containerds)
         check_descriptor(read_input(0), digest)
-        ask.verify(own["socket"], (1, "bindir"), (2, name), (3, digest))
+        ask.verify(own["socket"], (1, "bindir"), (2, name), (3, digest), (7, b""))
     except ask.NO_YES as error:
         message = ask.objection(own, error, "nothing is pulled")
         if message:

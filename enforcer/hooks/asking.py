@@ -13,7 +13,8 @@ from enforcer import ttrpc
 from enforcer.core.codes import Code
 from enforcer.gate import ask
 
-ASKED_BY, REFERENCE, DIGEST, IMAGE, ACT = 1, 2, 3, 5, 6  # fields of VerifyRequest
+# Fields of VerifyRequest.
+ASKED_BY, REFERENCE, DIGEST, IMAGE, ACT, PULL = 1, 2, 3, 5, 6, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,16 @@ class Asker:
     gate_log: Path
     call: Callable[[str, ttrpc.Request], bytes] = field(default=ask.round_trip)
 
-    def image(self, engine_root: str, namespace: str, name: str) -> Answer:
-        """Ask about an image at rest in an engine's store."""
+    def image(
+        self, engine_root: str, namespace: str, name: str, pull: bytes | None = None
+    ) -> Answer:
+        """Ask about an image at rest in an engine's store.
+
+        One that is being pulled has a `pull`: the message of that name, with its login.
+        """
         image = ttrpc.encode_fields((1, engine_root), (2, namespace), (3, name))
-        return self._ask((ASKED_BY, self.asked_by), (IMAGE, image))
+        said = () if pull is None else ((PULL, pull),)
+        return self._ask((ASKED_BY, self.asked_by), (IMAGE, image), *said)
 
     def content(self, reference: str, digest: str) -> Answer:
         """Ask about a manifest or index by its very digest, under a name."""

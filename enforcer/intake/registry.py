@@ -5,9 +5,11 @@ from datetime import datetime
 
 from enforcer.assembly import access_for, signature_cache
 from enforcer.core.collected import EvidenceFile, Origin, Refused
+from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.reference import Reference
 from enforcer.core.registry_access import Credential
+from enforcer.core.subject import Content
 from enforcer.intake.evidence import take_evidence
 from enforcer.settings import Settings
 from enforcer.sources.fetcher import Fetched, FetcherClient, Wanted
@@ -18,12 +20,14 @@ class Brought:
     """What became of a question to a registry.
 
     Attributes:
+        subjects: What those are about: the reference's content, and what it lists.
         signatures: How many were stored.
         evidence: How many pieces of revocation evidence were new, and count.
         refused: What the registry offered that was not taken.
         problem: Why it may hold more; None where that is all.
     """
 
+    subjects: tuple[Digest, ...]
     signatures: int
     evidence: int
     refused: tuple[Refused, ...]
@@ -71,4 +75,8 @@ def bring(
     origin = Origin(reference.repository(local=False), at)
     count, refused = signature_cache(settings).add(kept, origin=origin)
     taken = take_evidence(found.items, settings, at)
-    return Brought(count, taken.kept, (*refused, *taken.refused), found.problem)
+    contents = (item for item in found.items if isinstance(item, Content))
+    subjects = tuple(content.descriptor.digest for content in contents)
+    return Brought(
+        subjects, count, taken.kept, (*refused, *taken.refused), found.problem
+    )

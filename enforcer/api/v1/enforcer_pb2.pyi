@@ -7,20 +7,34 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class VerifyRequest(_message.Message):
-    __slots__ = ("asked_by", "reference", "digest", "container", "image", "act")
+    __slots__ = ("asked_by", "reference", "digest", "container", "image", "act", "pull")
     ASKED_BY_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     CONTAINER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     ACT_FIELD_NUMBER: _ClassVar[int]
+    PULL_FIELD_NUMBER: _ClassVar[int]
     asked_by: str
     reference: str
     digest: str
     container: Container
     image: Image
     act: Act
-    def __init__(self, asked_by: _Optional[str] = ..., reference: _Optional[str] = ..., digest: _Optional[str] = ..., container: _Optional[_Union[Container, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., act: _Optional[_Union[Act, _Mapping]] = ...) -> None: ...
+    pull: Pull
+    def __init__(self, asked_by: _Optional[str] = ..., reference: _Optional[str] = ..., digest: _Optional[str] = ..., container: _Optional[_Union[Container, _Mapping]] = ..., image: _Optional[_Union[Image, _Mapping]] = ..., act: _Optional[_Union[Act, _Mapping]] = ..., pull: _Optional[_Union[Pull, _Mapping]] = ...) -> None: ...
+
+class Pull(_message.Message):
+    __slots__ = ("username", "password", "identity_token", "server")
+    USERNAME_FIELD_NUMBER: _ClassVar[int]
+    PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SERVER_FIELD_NUMBER: _ClassVar[int]
+    username: str
+    password: str
+    identity_token: str
+    server: str
+    def __init__(self, username: _Optional[str] = ..., password: _Optional[str] = ..., identity_token: _Optional[str] = ..., server: _Optional[str] = ...) -> None: ...
 
 class Container(_message.Message):
     __slots__ = ("id", "bundle", "runtime_root", "command")

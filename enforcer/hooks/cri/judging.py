@@ -9,8 +9,10 @@ passes here like every method nobody has heard of.
 """
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import grpc
 import structlog
@@ -34,6 +36,8 @@ _CONFIG = Step(2)  # CreateContainerRequest.config
 CONTAINER: Path = (_CONFIG, Step(2), _IMAGE)  # .image
 MOUNTS: Path = (_CONFIG, Step(7, repeated=True), Step(9))  # .mounts[].image
 PULLED_NAME: Path = (Step(1), _IMAGE)  # PullImageRequest.image
+# AuthConfig's username, password, auth, server_address and identity_token.
+PULLED_LOGIN: tuple[Path, ...] = tuple((Step(2), Step(n)) for n in range(1, 6))
 PULLED_ID: Path = (Step(1),)  # PullImageResponse.image_ref
 LISTED_IDS: Path = (Step(1, repeated=True), Step(1))  # ListImagesResponse.images[].id
 
@@ -51,6 +55,20 @@ class RefusedError(Exception):
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
         self.code = code
         super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulling:
+    """A pull that is under way.
+
+    Attributes:
+        login: As enforcerd takes it, for that registry alone; never shown.
+        here_before: The ids of all images that were here when it began.
+    """
+
+    name: str
+    login: bytes = field(repr=False)
+    here_before: frozenset[bytes]
 
 
 class ImageJudge:
@@ -78,19 +96,18 @@ class ImageJudge:
         pins = {n: a.config or n for n, a in zip(named, answers, strict=True)}
         return pinned(request, pins)
 
-    async def before_pull(self, request: bytes) -> tuple[str, frozenset[bytes]]:
+    async def before_pull(self, request: bytes) -> Pulling:
         """Return what a PullImageRequest names, and the ids of all images here.
 
         Raises:
             EnforcerError: The request is unreadable.
         """
         (name,) = _references(values(request, PULLED_NAME) or (b"",))
+        login = pull_message(request)
         listed = await self._call("ListImages", b"")
-        return name, frozenset(values(listed, LISTED_IDS))
+        return Pulling(name, login, frozenset(values(listed, LISTED_IDS)))
 
-    async def pulled(
-        self, name: str, here_before: frozenset[bytes], answer: bytes
-    ) -> None:
+    async def pulled(self, pulling: Pulling, answer: bytes) -> None:
         """Return if what was pulled may run here.
 
         Raises:
@@ -99,20 +116,20 @@ class ImageJudge:
         """
         (raw,) = values(answer, PULLED_ID) or (b"",)
         image = raw.decode(errors="replace")
-        verdict = await self._ask(name)
+        verdict = await self._ask(pulling.name, pulling.login)
         if verdict.config not in ("", image):  # the tag was moved since
             verdict = await self._ask(image)
         if verdict.passes:
             return
-        if raw not in here_before:
+        if raw not in pulling.here_before:
             await self._remove(image)
         text = f"{SIGNATURE_WORD}: {verdict.refusal}"
         raise RefusedError(grpc.StatusCode.UNKNOWN, text)
 
-    async def _ask(self, name: str) -> Answer:
+    async def _ask(self, name: str, pull: bytes | None = None) -> Answer:
         """Ask about one image; silence is no, also where the threads are busy."""
         work = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._asker.image, self._engine_root, NAMESPACE, name
+            self._threads, self._asker.image, self._engine_root, NAMESPACE, name, pull
         )
         monitor = ask.is_monitor(str(self._asker.gate_conf))
         try:
@@ -135,6 +152,24 @@ class ImageJudge:
             log.warning(
                 "refused image stays", image=clip(image), reason=clip(str(error))
             )
+
+
+def pull_message(request: bytes) -> bytes:
+    """Return what enforcerd is told of a PullImageRequest: its login, if it has one.
+
+    Raises:
+        EnforcerError: The request is unreadable.
+    """
+    found = [values(request, path)[:1] or (b"",) for path in PULLED_LOGIN]
+    username, password, auth, server, token = (value for (value,) in found)
+    if auth and not username:
+        try:
+            pair = base64.b64decode(auth, validate=True)
+            username, _, password = pair.partition(b":")
+        except ValueError:
+            username = b""  # containerd will say what is wrong with it
+    fields = enumerate((username, password, token, server), 1)
+    return encode_fields(*((number, value) for number, value in fields if value))
 
 
 def created_images(request: bytes) -> tuple[str, ...]:

@@ -129,10 +129,10 @@ class CriProxy(grpc.GenericRpcHandler):
 
     async def _pull(self, request: bytes, context: Context) -> bytes:
         try:
-            name, before = await self._judge.before_pull(request)
+            pulling = await self._judge.before_pull(request)
             answer = await self._forward(f"{_IMAGES}PullImage", request, context)
             # Also for a client that hangs up now: what may not stay is to be removed.
-            await self._finished(self._judge.pulled(name, before, answer))
+            await self._finished(self._judge.pulled(pulling, answer))
         except _FAILURES as error:
             await _fail(context, error)
         return answer

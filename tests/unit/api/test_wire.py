@@ -119,7 +119,7 @@ def test_only_root_asks_about_what_an_engine_keeps(message: pb.VerifyRequest) ->
         wire.parse_name_request(message)
 
     assert str(caught.value) == (
-        "containers, images of an engine and acts are judged on ask.sock only. "
+        "containers, images of an engine, acts and pulls are for ask.sock only. "
         "Give reference and digest. [ENF-1110]"
     )
 

@@ -97,7 +97,8 @@ def test_a_plain_yes_pulls(verifier: Verifier) -> None:
         done = verifier()
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-    assert asked(heard[0]) == {1: b"bindir", 2: NAME.encode(), 3: DIGEST.encode()}
+    told = {1: b"bindir", 2: NAME.encode(), 3: DIGEST.encode(), 7: b""}
+    assert asked(heard[0]) == told
 
 
 def test_a_no_is_one_line_with_the_reason(verifier: Verifier) -> None:
