@@ -19,6 +19,7 @@ from tests.bench import (
     hop,
     memory,
     ready,
+    scale,
     spawns,
     starts,
     sweeps,
@@ -41,6 +42,7 @@ SECTIONS: dict[str, Callable[[Stage], Group]] = {
     "memory": memory.measure,
     "ready": ready.measure,
     "algorithms": algorithms.measure,
+    "scale": scale.measure,
 }
 
 

@@ -23,6 +23,7 @@ from tests.bench.measure import (
 from tests.bench.stage import Stage
 
 ROUNDS = 7
+SOCKETS = ("ask.sock", "enforcer.sock", "admin.sock")
 LIMIT_SECONDS = 30.0  # a loaded machine; it needs a third of one
 POLL_SECONDS = 0.001
 # RFC 9113, "HTTP/2 Connection Preface", and an empty SETTINGS frame: the server's own
@@ -59,20 +60,21 @@ def _until_ready(stage: Stage, environment: dict[str, str]) -> float:
     run = host.home / "ready"  # of root's: nobody makes sockets for it
     folders = {"config": host.config, "state": host.state, "run": run}
     options = [word for n, p in folders.items() for word in (f"--{n}-dir", str(p))]
-    for name in ("ask.sock", "enforcer.sock", "admin.sock"):
+    for name in SOCKETS:
         (run / name).unlink(missing_ok=True)
     started = time.perf_counter()
     command = (sys.executable, "-m", "enforcer.daemon", *options)
     pid = start(command, environment)
     try:
-        _wait_for(run)
+        wait_for(run)
         return milliseconds_since(started)
     finally:
         os.kill(pid, signal.SIGTERM)
         os.waitpid(pid, 0)
 
 
-def _wait_for(run: Path) -> None:
+def wait_for(run: Path) -> None:
+    """Return when all sockets in a folder have answered."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         try:

@@ -27,11 +27,12 @@ def held_by_containerd(root: Path) -> set[Digest]:
     Raises:
         EngineError: The store is not there, cannot be read, or has too much.
     """
-    store = root / "io.containerd.content.v1.content"
-    _require(store, "containerd")
+    # The store's own folder comes with the first blob; the database's, at first start.
+    _require(root / "io.containerd.metadata.v1.bolt", "containerd")
+    blobs = root / "io.containerd.content.v1.content" / "blobs"
     found: set[Digest] = set()
-    for algorithm in _names(store / "blobs"):
-        for name in _names(store / "blobs" / algorithm):
+    for algorithm in _names(blobs):
+        for name in _names(blobs / algorithm):
             with suppress(EnforcerError):  # no digest, so no content
                 found.add(Digest.parse(f"{algorithm}:{name}"))
     return found

@@ -22,7 +22,7 @@ def stored(host: Host) -> Host:
     host.sign()
     for path in (cache(host) / "blobs" / "sha256").iterdir():
         os.utime(path, (OLD, OLD))
-    (host.root / "containerd" / CONTENT).mkdir(parents=True)
+    (host.root / "containerd" / "io.containerd.metadata.v1.bolt").mkdir(parents=True)
     (host.root / "docker" / "containers").mkdir(parents=True)
     listed(host, "containerd", "docker")
     return host
