@@ -1,7 +1,7 @@
 """Taking things into the cache: all that a source has, or nothing."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from sqlite3 import Connection
@@ -27,6 +27,7 @@ from enforcer.sources.cache.schema import (
     enter_content,
     enter_origin,
     enter_signature,
+    named_among,
     raw,
 )
 from enforcer.sources.cache.usage import Quota, require_room
@@ -62,18 +63,20 @@ def add(
     with folder.writing(), folder.changing() as change:
         for some in _batches(items):
             batch = _enter(change.index, some)
+            known = named_among(change.index, list(batch.blobs))
             if origin and batch.brought:
-                _note(change.index, batch, origin)
+                _note(change.index, batch, origin, known)
             sizes = ((digest, len(blob)) for digest, blob in batch.blobs.items())
             if enter_blobs(change.index, sizes):  # before one of them is written
                 require_room(change.index, quota)
             with translated():
-                lacking = {
-                    digest: blob
-                    for digest, blob in batch.blobs.items()
-                    if folder.blobs.lacks(digest, blob)
-                }
-                folder.blobs.write(lacking)
+                folder.blobs.write(
+                    {
+                        digest: blob
+                        for digest, blob in batch.blobs.items()
+                        if digest not in known or folder.blobs.lacks(digest, blob)
+                    }
+                )
             prove(change.index, folder, batch.signatures)
             count += len(batch.signatures)
             refused += batch.refused
@@ -108,14 +111,17 @@ def _enter_one(index: Connection, batch: _Batch, item: Content | SignatureFile) 
     batch.brought.append(digest)
 
 
-def _note(index: Connection, batch: _Batch, origin: Origin) -> None:
+def _note(
+    index: Connection, batch: _Batch, origin: Origin, known: Collection[Digest]
+) -> None:
     """Add a record of where these are from, unless there is one of today."""
     record = build_record(origin, ())
     since = format_rfc3339(origin.at - timedelta(seconds=AGAIN_SECONDS))
     new = [
         digest
         for digest in dict.fromkeys(batch.brought)
-        if not index.execute(_KNOWN, (record.place, since, raw(digest))).fetchone()
+        if digest not in known
+        or not index.execute(_KNOWN, (record.place, since, raw(digest))).fetchone()
     ]
     for start in range(0, len(new), MAX_BROUGHT):
         made: OriginRecord = build_record(origin, new[start : start + MAX_BROUGHT])

@@ -41,7 +41,6 @@ class BlobFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.folder = root / "blobs" / "sha256"
-        self._prefix = f"{self.folder}/"  # a Path for each costs more than its file
         self._incoming = root / "incoming"
         self._pending = root / "pending"
 
@@ -71,9 +70,9 @@ class BlobFolder:
 
     def lacks(self, digest: Digest, blob: bytes) -> bool:
         """Whether a blob has to be written; one that is there has come once more."""
-        path = f"{self._prefix}{digest.hex}"
+        path = self.place(digest)
         try:
-            status = os.lstat(path)
+            status = path.lstat()
             whole = self.read(digest, len(blob)) == blob
         except (OSError, EnforcerError):
             return True
@@ -85,24 +84,20 @@ class BlobFolder:
         """Put blobs in place, all or, where an OSError is raised, some.
 
         1. Each is a file in `incoming`. 2. All of these are on the disk. 3. `pending`
-        says what will be there, and is on the disk. 4. They get their names.
+        says what will be there, and is on the disk. 4. They get their names, which are
+        on the disk then; so are those that a writer that died has given.
         """
-        if not blobs:
-            sync_folder(self.folder)  # they may have been put there by one that died
-            return
         make_folder(self._incoming)
-        handle = os.open(self._incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:  # open before anything is written: errors since then are told by it
-            files = {d: f"{self._incoming}/{number}" for number, d in enumerate(blobs)}
+        # Open before anything is written: errors since then are told by it.
+        with _opened(self._incoming) as incoming, _opened(self.folder) as folder:
+            names = {digest: str(number) for number, digest in enumerate(blobs)}
             for digest, blob in blobs.items():
-                _write(files[digest], blob)
-            _sync_all(handle, files.values())
-        finally:
-            os.close(handle)
-        self.announce(blobs)
-        for digest, path in files.items():
-            os.rename(path, f"{self._prefix}{digest.hex}")  # noqa: PTH104 - half the time
-        sync_folder(self.folder)
+                _write(names[digest], incoming, blob)
+            _sync_all(incoming, names.values())
+            self.announce(blobs)
+            for digest, name in names.items():
+                os.rename(name, digest.hex, src_dir_fd=incoming, dst_dir_fd=folder)
+            os.fsync(folder)
 
     def remove(self, digests: Iterable[Digest]) -> None:
         """Delete blobs; one that is gone is no error."""
@@ -171,8 +166,17 @@ def _may_be_whole(path: Path) -> bool:
         return True
 
 
-def _write(path: str, content: bytes) -> None:
-    handle = os.open(path, _WRITE, 0o600)
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _write(name: str, folder: int, content: bytes) -> None:
+    handle = os.open(name, _WRITE, 0o600, dir_fd=folder)
     try:
         _write_all(handle, content)
     finally:
@@ -185,9 +189,9 @@ def _write_all(handle: int, content: bytes) -> None:
         left = left[os.write(handle, left) :]
 
 
-def _sync_all(folder: int, paths: Collection[str]) -> None:
+def _sync_all(folder: int, names: Collection[str]) -> None:
     """Return when all of these files are on the disk, or raise OSError."""
-    if len(paths) > MANY and _syncfs_tells():
+    if len(names) > MANY and _syncfs_tells():
         import ctypes  # here: few need it, and it takes milliseconds to load
 
         libc = ctypes.CDLL(None, use_errno=True)
@@ -195,8 +199,9 @@ def _sync_all(folder: int, paths: Collection[str]) -> None:
             return
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    for path in paths:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    for name in names:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(name, flags, dir_fd=folder)
         try:
             os.fsync(handle)
         finally:
