@@ -18,6 +18,7 @@ from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.past import parse_record
 from enforcer.core.record import DecisionRecord, audit_json
 from enforcer.core.reference import parse_reference
+from enforcer.core.rfc3339 import format_rfc3339
 from enforcer.core.subject import ImageName
 from enforcer.files import FileError
 from enforcer.settings import Settings
@@ -37,13 +38,20 @@ def image(what: str, settings: Settings, *, as_json: bool) -> int:
         found.append((target_text, record, force.policy))
     if as_json:
         members = [
-            {"target": where, **_json(record, policy)}
+            {
+                "target": where,
+                **_json(record, policy),
+                "origins": cached_origins(record, settings),
+            }
             for where, record, policy in found
         ]
         print_json(members[0] if len(members) == 1 else members)
     else:
         for where, record, policy in found:
             print_tree(record, policy)
+            for signature, origins in cached_origins(record, settings).items():
+                newest = f"{origins[0]['place']} at {origins[0]['at']}"
+                print(f"  signature  {signature[:19]} came from {clip(newest)}")
             print(f"  from       {where}")
     return next(
         (status for _, r, _ in found if (status := status_of(r.decision.code))), DONE
@@ -68,6 +76,27 @@ def decision(what: str, settings: Settings, *, as_json: bool) -> int:
         print(f"  policy     {changed}")
     print(f"  now        {now.text}")
     return DONE
+
+
+def cached_origins(
+    record: DecisionRecord, settings: Settings
+) -> dict[str, list[dict[str, str]]]:
+    """Say where cached signatures about what was judged came from, the newest first.
+
+    By the signature's digest. For people: nobody vouches for it.
+    """
+    found: dict[str, list[dict[str, str]]] = {}
+    subject = record.subject
+    about = (subject.index, subject.manifest) if subject else ()
+    with suppress(EnforcerError):  # the decision itself says what is wrong with it
+        cache = DiskCache(settings.cache_dir)
+        for entry in (e for digest in about if digest for e in cache.entries(digest)):
+            if entry.origins:
+                found[entry.envelope] = [
+                    {"place": origin.place, "at": format_rfc3339(origin.at)}
+                    for origin in entry.origins
+                ]
+    return found
 
 
 def _recorded(what: str, settings: Settings) -> DecisionRecord:

@@ -90,14 +90,14 @@ class DiskCache:
             CacheError: One is lost or damaged: what is exported is all there is.
         """
         read = self._folder.read
-        for subject in sorted(subjects):
-            for entry in self._index.entries_about(subject):
+        for subject in sorted(set(subjects)):
+            for entry in self.entries(subject):
                 manifest, envelope = map(Digest.parse, (entry.manifest, entry.envelope))
                 yield SignatureFile(read(manifest), read(envelope))
 
-    def entries(self) -> Iterator[Entry]:
-        """List every cached signature, by subject."""
-        return self._index.entries()
+    def entries(self, about: Digest | None = None) -> Iterator[Entry]:
+        """List every cached signature by subject, or those about one."""
+        return self._index.entries_about(about) if about else self._index.entries()
 
     def size(self) -> CacheSize:
         """Return how much there is, without looking at any file.

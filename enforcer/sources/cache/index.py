@@ -105,13 +105,14 @@ class Index:
             last = page[-1][0]
 
     def entries_about(self, subject: Digest) -> Iterator[Entry]:
-        """List the signatures about one digest, whatever size and type they claim."""
-        about = raw(subject)
-        targets = partial(_targets, last=(about, -1, ""))
-        for target, number in self._database.ask(targets) or []:
-            if target[0] != about:
-                return
-            yield from self._entries_of(str(subject), number)
+        """List the signatures about one subject, by whatever media type and size."""
+        query = "SELECT id FROM targets WHERE digest = ? ORDER BY size, type"
+
+        def ask(index: Connection) -> list[int]:
+            return [row[0] for row in index.execute(query, (raw(subject),))]
+
+        for target in self._database.ask(ask) or []:
+            yield from self._entries_of(str(subject), target)
 
     def _entries_of(self, subject: str, target: int) -> Iterator[Entry]:
         last: _Key = (b"", -1, b"")

@@ -206,6 +206,12 @@ def test_an_image_is_judged_now(alone: Host) -> None:
     assert refused.out.endswith(f"  from       {alone.target}\n")
     assert "   ALLOWED  ENF-1000 allowed\n" in allowed.out
     assert (found["target"], found["allowed"]) == (alone.target, True)
+    ((signature, (origin,)),) = found["origins"].items()
+    assert origin["place"] == "signed on this host"
+    line = (
+        f"  signature  {signature[:19]} came from {origin['place']} at {origin['at']}"
+    )
+    assert f"{line}\n" in allowed.out
 
 
 @pytest.mark.parametrize("what", ["oci-layout:/none", "app:1", "docker:app:1"])

@@ -88,6 +88,14 @@ def test_where_a_signature_came_from_is_known_and_survives_a_rebuild(
     assert is_sound(root)
 
 
+def test_signatures_about_one_subject_are_listed_alone(root: Path) -> None:
+    DiskCache(root).add([TWO.manifest, signature(TWO.manifest)])
+    digest = ONE.manifest.descriptor.digest
+
+    assert list(DiskCache(root).entries(digest)) == [entry(root)]
+    assert list(DiskCache(root).entries(THREE.config_digest)) == []
+
+
 def test_what_comes_every_hour_is_written_down_once_a_day(root: Path) -> None:
     """Else a timer would fill the disk with records of nothing new."""
     before = blobs(root)
