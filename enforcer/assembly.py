@@ -249,10 +249,10 @@ def host_rules(settings: Settings) -> HostRules:
     )
 
 
-def fullness_notice(cache: DiskCache) -> tuple[str, ...]:
+def fullness_notice(settings: Settings) -> tuple[str, ...]:
     """Say that the signature cache will soon take nothing any more."""
     try:
-        full = cache.fullness()
+        full = signature_cache(settings).fullness()
     except EnforcerError:  # `cache fsck` says what is wrong with it
         return ()
     if full < NEARLY_FULL:

@@ -227,7 +227,7 @@ class Daemon:
                 *laxities(self._settings),
                 *warnings,
                 *load_notice(self._settings.run_dir, time.time()),
-                *fullness_notice(self._host.cache),
+                *fullness_notice(self._settings),
             ),
             uptime_seconds=int(time.monotonic() - self._started),
             pid=os.getpid(),

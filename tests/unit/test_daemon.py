@@ -24,15 +24,18 @@ from enforcer.api.sockets import bind_socket
 from enforcer.api.v1 import enforcer_pb2 as pb
 from enforcer.api.v1 import enforcer_pb2_grpc as pb_grpc
 from enforcer.assembly import resolver
+from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.daemon import Daemon
 from enforcer.gate.ask import require_root, round_trip
 from enforcer.settings import Settings, load_settings
+from enforcer.sources.cache import DiskCache
 from enforcer.sources.trust import load_host_policy
+from tests.engines.process import wait_until
 from tests.engines.service import UNITS
 from tests.limits import SOMEBODY
 from tests.systemd import WAIT_SECONDS, Systemd, managing
-from tests.unit.sources.signed import pems
+from tests.unit.sources.signed import image, pems
 
 BY_ITSELF_SECONDS = 5  # design: one
 SOCKETS = ("enforcer.sock", "admin.sock", "ask.sock")
@@ -584,3 +587,37 @@ def test_a_policy_that_nobody_reads_is_a_notice(systemd: Systemd) -> None:
     assert f"{systemd.home}/config/policy.d is not read: notationConfig names " in (
         "".join(status(systemd).notices)
     )
+
+
+def test_a_cache_that_is_nearly_full_is_a_notice(systemd: Systemd) -> None:
+    """Before an import is refused on a Friday evening."""
+    write_policy(systemd)
+    one = image("one")
+    DiskCache(systemd.home / "state" / "cache").add([one.manifest, one.index])
+    write_settings(systemd, cache={"maxFiles": 2})
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    assert "the signature cache is 100% full" in "".join(status(systemd).notices)
+
+    write_settings(systemd, cache={"maxFiles": 20})
+    becomes(systemd, lambda s: "full" not in "".join(s.notices))
+
+
+def test_what_a_dead_writer_left_is_gone_once_the_daemon_runs(
+    systemd: Systemd,
+) -> None:
+    write_policy(systemd)
+    cache = systemd.home / "state" / "cache"
+    DiskCache(cache).add([image("one").manifest])
+    stray = cache / "blobs" / "sha256" / Digest.of(b"half an import").hex
+    stray.write_bytes(b"half an import")
+    (cache / "pending").write_text(f"{stray.name}\n")
+    (cache / "incoming" / "0").write_bytes(b"half a blob")
+
+    systemd.start()
+    systemd.hears(b"READY=1")
+
+    wait_until(lambda: not (cache / "pending").exists(), "it is settled")
+    assert not stray.exists()
+    assert not list((cache / "incoming").iterdir())

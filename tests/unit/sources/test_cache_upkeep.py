@@ -467,6 +467,34 @@ def test_what_cannot_be_read_now_is_not_put_aside(root: Path) -> None:
     assert found(root) == {GOOD.envelope}
 
 
+@pytest.mark.parametrize("call", ["fsync", "syncfs", "fdatasync"])
+def test_a_disk_that_does_not_keep_what_it_took_is_no_success(
+    root: Path, call: str
+) -> None:
+    """EIO of any of these: the import is refused, and done anew the next time."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace stands for the broken disk")
+    held = blobs(root)
+    many = "[image(str(n)).manifest for n in range(20)]"
+    code = (
+        "import sys, pathlib; from enforcer.sources.cache import DiskCache;"
+        "from tests.unit.sources.signed import image;"
+        f"DiskCache(pathlib.Path(sys.argv[1])).add({many})"
+    )
+    words = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}"]
+    words += ["-e", f"inject={call}:error=EIO", sys.executable, "-c", code, str(root)]
+
+    done = subprocess.run(words, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "[ENF-1402]" in done.stderr
+    assert blobs(root) == held
+    assert found(root) == {GOOD.envelope}
+    assert is_sound(root)
+    DiskCache(root).add([TWO.manifest])
+    assert is_sound(root)
+
+
 # -- crowds ----------------------------------------------------------------------
 
 
