@@ -164,7 +164,8 @@ class Session:
 
     def _patiently(self, origin: Origin, exchange: Exchange, place: str) -> Answer:
         """Ask; wait where we are told to, and try what failed over there once more."""
-        waits, has_failed = 0, False
+        # What was sent may have been taken in part: only a question is asked again.
+        waits, has_failed = 0, exchange.method not in ("GET", "HEAD")
         while True:
             left = self._not_before.get(origin, 0.0) - time.monotonic()
             if left > 0:

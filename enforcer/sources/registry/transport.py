@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
 
-from urllib3 import BaseHTTPResponse
+from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection
 
 from enforcer import __version__, net
@@ -73,7 +73,7 @@ class Answer:
     """Status and headers, and a body that is read or let go of: a context manager."""
 
     def __init__(
-        self, place: str, response: BaseHTTPResponse, until: float, line: _Line
+        self, place: str, response: HTTPResponse, until: float, line: _Line
     ) -> None:
         self.place = place
         self.status = response.status
@@ -108,7 +108,8 @@ class Answer:
 
     def close(self) -> None:
         """Let the connection go; it is kept open if nothing is left to read."""
-        if not self._is_read and 0 <= self._length() <= MAX_DRAINED_BYTES:
+        left = self._response.length_remaining  # None: that is not said
+        if not self._is_read and left is not None and left <= MAX_DRAINED_BYTES:
             with contextlib.suppress(RegistryError):
                 self.read(MAX_DRAINED_BYTES)
         self._line.end(keep=self._is_read)
@@ -225,13 +226,16 @@ class Transport:
     def _refused(self, origin: Origin, address: net.Address) -> str | None:
         """Say why an address is not asked.
 
-        Only a registry on this host may send to this host, and plain HTTP leaves it
-        for no host but the one for which settings say so.
+        What was named may be on this host; nobody else may send there. Plain HTTP
+        leaves it for no host but the one for which settings say so.
         """
-        is_meant = self._access.http and origin.host == self._own.host
-        if origin.scheme == "http" and not is_meant and not address.is_loopback:
-            return "where plain http is not spoken"
-        return net.refusal(address, loopback=self._own.is_loopback)
+        is_own = origin.host == self._own.host
+        is_plain = origin.scheme == "http" and not (is_own and self._access.http)
+        if is_plain and not address.is_loopback:
+            return "and plain http is spoken only where settings say so"
+        is_named = is_own or origin.authority in self._access.token_hosts
+        loopback = is_named or self._own.is_loopback
+        return net.refusal(address, loopback=loopback)
 
 
 def _send(connection: HTTPConnection, origin: Origin, asked: Exchange) -> None:

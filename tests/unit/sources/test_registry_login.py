@@ -1,6 +1,8 @@
 """Who gets to see a login: the registry, its token service, and nobody else."""
 
+import ipaddress
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -299,6 +301,57 @@ def test_a_registry_elsewhere_may_not_send_to_this_host() -> None:
                 ):
                     it.manifest("app", "1")
         assert secret.seen == []
+
+
+ADDRESSES = ("127.0.0.1", "::1", "10.0.0.1", "93.184.216.34", "169.254.169.254")
+OWN, EVERY, NOT_US = "yyyyn", "yynnn", "nnyyn"
+
+
+@pytest.mark.parametrize(
+    ("own", "http", "there", "may"),
+    [
+        ("registry.test", False, "https://registry.test:8443/x", OWN),
+        ("registry.test", False, "https://evil.test/x", NOT_US),
+        ("registry.test", False, "https://auth.test/x", OWN),  # it is named
+        ("registry.test", True, "http://registry.test:81/x", OWN),
+        ("registry.test", True, "http://evil.test/x", "nnnnn"),
+        ("registry.test", True, "https://evil.test/x", NOT_US),
+        ("localhost:5000", True, "http://evil.test/x", EVERY),
+        ("localhost:5000", True, "https://evil.test/x", OWN),
+        ("127.0.0.1:5000", True, "https://evil.test/x", OWN),
+    ],
+)
+def test_which_addresses_a_registry_may_send_to(
+    tmp_path: Path,
+    own: str,
+    http: bool,  # noqa: FBT001
+    there: str,
+    may: str,
+) -> None:
+    """Rows 55, 59, 62: this host, clouds' metadata, and plain HTTP to strangers."""
+    away = FakeRegistry(rules=[at("", Reply(302, headers={"Location": there}))])
+    seen: list[str] = []
+
+    def note(host: str, port: int, until: float, refused: net.Rule) -> socket.socket:
+        addresses = map(ipaddress.ip_address, ADDRESSES)
+        seen.append("".join("n" if refused(one) else "y" for one in addresses))
+        raise net.NoConnectionError("is only looked at")
+
+    host = own.partition(":")[0]
+    tls = None if http else server_context(tmp_path, host)
+    with serving(away, tls=tls) as server:
+        port = own.partition(":")[2] or ("80" if http else "443")
+        connect = Elsewhere({f"{host}:{port}": server}, others=note)
+        ca = "" if http else throwaway_ca().pem.decode()
+        access = Access(own, http=http, ca=ca, token_hosts=("auth.test",))
+        until = time.monotonic() + SECONDS
+        with (
+            Registry(access, until, connect=connect) as it,
+            pytest.raises(RegistryError, match=r"is only looked at"),
+        ):
+            it.manifest("app", "1")
+
+    assert seen == [may]
 
 
 def test_plain_http_is_spoken_to_loopback_or_where_it_is_meant() -> None:
