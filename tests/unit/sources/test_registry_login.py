@@ -237,6 +237,7 @@ def test_no_login_goes_along_to_another_origin(
     assert signatures(items) == ([SIGNED] if is_followed else [])
     elsewhere = [seen for seen in there.server.seen if seen.path == "/x"]
     assert len(elsewhere) == is_followed
+    assert not any(asked.endswith(":80") for asked in there.connect.asked)
     assert not any("Authorization" in seen.headers for seen in elsewhere)
     assert there.told() == {HOST}
 

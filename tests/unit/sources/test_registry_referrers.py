@@ -165,6 +165,8 @@ def test_a_page_at_another_place_is_not_followed(
         assert foreign.seen == []
     assert signatures(items) == list(SIGNATURES)
     assert len(refused(items)) == 1
+    assert len([path for path in server.paths() if API in path]) == 1
+    assert not any("_catalog" in path for path in server.paths())
 
 
 @pytest.mark.parametrize(
