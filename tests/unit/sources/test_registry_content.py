@@ -40,7 +40,7 @@ from tests.unit.sources.signed import AT, compact, image, signature
 IMAGE = image("of a registry")
 SIGNED = signature(IMAGE.index)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n" % OCI_INDEX.encode()
-DEADLINE = 1.0  # of runs that have to be cut
+DEADLINE = 0.4  # of runs that have to be cut
 GRACE = 5.0  # within which a cut run has to be back: threads, a busy machine
 MEMORY = 48 * 1024 * 1024  # that a hostile answer may cost: a manifest's limit is 4 MiB
 
