@@ -64,11 +64,11 @@ class Node:
         self.stage = stage
         self.engine = engine
         self.folder = stage.host.home / "work"
-        self._bin = stage.host.home / "bin"
+        self.programs = stage.host.home / "bin"
         self._network = network
         self._before = watch.before_command if watch else ()
         self._ca = ca
-        for folder in (self.folder, self._bin):
+        for folder in (self.folder, self.programs):
             folder.mkdir()
         (self.folder / "keys").symlink_to(who.release.key.parent)
         self._write_programs(who)
@@ -86,7 +86,7 @@ class Node:
         with inside:
             done = run(
                 [*self._before, "/bin/sh", "-c", command],
-                env={"PATH": f"{self._bin}:{SYSTEM}", "NO_COLOR": "1"}
+                env={"PATH": f"{self.programs}:{SYSTEM}", "NO_COLOR": "1"}
                 | _trust(self._ca),
                 cwd=self.folder,
                 check=check,
@@ -196,7 +196,7 @@ class Node:
     # -- its programs ------------------------------------------------------------------
 
     def _write_programs(self, who: People) -> None:
-        home = {"HOME": str(self.folder), "PATH": SYSTEM}
+        home = {"HOME": str(self.folder), "PATH": f"{self.programs}:{SYSTEM}"}
         # Whom it trusts is said in enforcer.yaml.
         python = ["/usr/bin/env", "-u", CA_FILE, sys.executable]
         ours = [*python, "-m", "enforcer", *self.stage.host.folders]
@@ -223,7 +223,7 @@ class Node:
             ),
             f'exec {shlex.join(map(str, words))} "$@"',
         ]
-        path = self._bin / name
+        path = self.programs / name
         path.write_text("\n".join(lines) + "\n")
         path.chmod(0o755)
 
