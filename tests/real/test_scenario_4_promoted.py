@@ -69,12 +69,21 @@ def test_a_promotion_that_lost_the_signature_finds_it_in_the_first_repository(
     line.production.refuses(first, "no statement", "[ENF-1002]")
 
 
-def test_a_promotion_with_its_signatures_needs_nothing_else(line: Line) -> None:
-    """`oras copy --recursive` takes along all that refers to the image."""
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "enforcer copy",
+        "oras copy --recursive --from-plain-http --to-plain-http --no-tty",
+    ],
+    ids=["enforcer", "oras"],
+)
+def test_a_promotion_with_its_signatures_needs_nothing_else(
+    copy: str, line: Line
+) -> None:
+    """Either takes along all that refers to the image."""
     app = line.name()
     first, promoted = line.develops(app), f"{line.registry}/prod/{app}"
-    words = "--recursive --from-plain-http --to-plain-http --no-tty"
-    line.development.types(f"oras copy {words} {first} {promoted}")
+    line.development.types(f"{copy} {first} {promoted}")
 
     line.production.pulls(promoted)
     line.production.brings(promoted)
@@ -88,9 +97,7 @@ def test_the_archive_is_enough_when_the_first_repository_is_gone(line: Line) -> 
     line.development.renames(first, promoted)
     line.development.pushes(promoted)
     archive = line.production.stage.name("archive")
-    words = "--recursive --from-plain-http --to-oci-layout --no-tty"
-    line.production.types(f"oras copy {words} {first} {archive}:1")
-    line.production.types(f"tar -C {archive} -cf {archive}.tar .")
+    line.production.types(f"enforcer copy {first} oci-archive:{archive}.tar")
     line.development.types(f"oras manifest delete --plain-http --force {first}")
     line.development.fails(f"oras manifest fetch --plain-http {first}", "not found")
 

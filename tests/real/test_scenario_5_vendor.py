@@ -98,8 +98,7 @@ def test_our_signature_does_not_stand_for_the_vendors(way: Import) -> None:
 def test_taken_in_with_its_signatures_it_needs_only_ours(way: Import) -> None:
     """Copied with all that refers to it, the vendor's signature is in our registry."""
     theirs, ours = way.sold()
-    words = "--recursive --from-plain-http --to-plain-http --no-tty"
-    way.gateway.types(f"oras copy {words} {theirs} {ours}")
+    way.gateway.types(f"enforcer copy {theirs} {ours}")
     way.gateway.signs(ours, "acme-release")
 
     way.production.pulls(ours)
