@@ -23,8 +23,6 @@ from tests.engines.process import wait_until
 from tests.real.http2 import flooded
 from tests.real.stage import Stage, said
 
-pytestmark = pytest.mark.alone  # it measures deadlines
-
 SOCKETS = ("ask.sock", "enforcer.sock", "admin.sock")
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 NO_SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, 3.4: must come next
@@ -96,6 +94,7 @@ def test_garbage_at_a_socket_harms_nobody(name: str, stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", ["enforcer.sock", "admin.sock"])
+@pytest.mark.alone
 def test_idle_clients_of_another_socket_do_not_delay_a_start(
     name: str, stage: Stage
 ) -> None:
@@ -142,6 +141,7 @@ def _asking_all_the_time(stage: Stage) -> Iterator[list[grpc.StatusCode]]:
         client.result()
 
 
+@pytest.mark.alone
 def test_questions_of_others_take_no_place_from_the_gates(stage: Stage) -> None:
     """T-SK-6: who may ask about images must not be able to keep containers down."""
     good = stage.image("good")
@@ -158,6 +158,7 @@ def test_questions_of_others_take_no_place_from_the_gates(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", ["enforcer.sock", "admin.sock"])
+@pytest.mark.alone
 def test_floods_of_http2_delay_no_start(name: str, stage: Stage) -> None:
     """T-SK-7: rapid reset, endless headers, pings, and clients that drip."""
     method = {"enforcer.sock": "Verifier/Verify", "admin.sock": "Admin/Status"}[name]

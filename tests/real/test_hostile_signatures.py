@@ -15,8 +15,6 @@ from enforcer.weigher import MAX_SIGNATURES
 from tests.engines.images import blob_path
 from tests.real.stage import Done, Image, Stage, said
 
-pytestmark = pytest.mark.alone  # it measures deadlines
-
 MANY = 9_999
 HUGE_BYTES = 100 * 1024 * 1024
 IN_TIME_SECONDS = 4.0  # the daemon's deadline is three, and a start takes a while
@@ -76,6 +74,7 @@ def _judged(stage: Stage, image: Image) -> tuple[Done, float]:
     return done, time.monotonic() - began
 
 
+@pytest.mark.alone
 def test_ten_thousand_signatures_are_judged_in_time(stage: Stage) -> None:
     """Whoever can add signatures to an image must not be able to stall its starts."""
     image = stage.image("popular")
@@ -96,6 +95,7 @@ def test_ten_thousand_signatures_are_judged_in_time(stage: Stage) -> None:
     assert stage.verdicts(image) == [(False, "ENF-1302"), (True, "ENF-1000")]
 
 
+@pytest.mark.alone
 def test_forgeries_that_name_the_right_signer_do_not_hide_the_good_one(
     stage: Stage,
 ) -> None:
