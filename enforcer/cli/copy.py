@@ -2,8 +2,11 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from functools import partial
 
+from enforcer.assembly import signature_cache
+from enforcer.cli.carried_too import WithCache
 from enforcer.cli.main import DONE, REFUSED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.cli.places import (
@@ -35,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "destination", metavar="DST", help="the same; without a tag: SRC's"
     )
     parser.add_argument(
+        "--with-cache",
+        action="store_true",
+        help="bring this host's cached signatures about it as well; SRC may be DST",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="replace an archive that is there"
     )
 
@@ -49,6 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"{clip(source.text)} is {digest}, and DST names another digest"
             )
+        if arguments.with_cache:
+            cache = signature_cache(settings)
+            found = replace(found, origin=WithCache(found.origin, cache))
         package = gather(found.origin, found.top)
         total = sum(blob.size for blob in package.blobs)
         with Progress("copying", total=total, quiet=is_json(arguments)) as tell:

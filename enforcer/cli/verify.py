@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
+from enforcer.cli import lost
 from enforcer.cli.content import (
     Read,
     artifact_of,
@@ -41,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with-cache",
         action="store_true",
         help="count the host's cached signatures for a layout or archive, too",
+    )
+    parser.add_argument(
+        "--lost",
+        nargs=2,
+        metavar=("SRC", "DST"),
+        help="instead: which signatures of SRC a promotion to DST left behind",
     )
     use = parser.add_argument_group(
         "use what was verified",
@@ -85,6 +92,8 @@ def asks_nobody(arguments: argparse.Namespace) -> bool:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, print or hand over, and return the exit status."""
+    if arguments.lost:
+        return _compare(arguments)
     if arguments.exec is None:
         return _tell(arguments)
     try:
@@ -95,6 +104,13 @@ def run(arguments: argparse.Namespace) -> int:
         return complain(str(error), NOT_RUN)
     except OSError as error:
         return complain(f"{error.strerror}: {error.filename}", NOT_RUN)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    asked = WhatIf(scope=arguments.scope or "")
+    if (_what_if(arguments), arguments.target, arguments.exec) != (asked, None, None):
+        raise UsageError("--lost SRC DST takes --scope alone")
+    return lost.run(arguments, settings_of(arguments))
 
 
 def _tell(arguments: argparse.Namespace) -> int:
