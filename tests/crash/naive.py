@@ -12,7 +12,7 @@ from pathlib import Path
 from enforcer.core.errors import EnforcerError
 from tests.crash.kept import Problem
 
-STEPS = 10
+STEPS = 6
 PARTS = 3  # files that go together
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 
 from enforcer.core.codes import Code
-from enforcer.core.collected import Collected, SignatureFile
+from enforcer.core.collected import Collected, Origin, SignatureFile
 from enforcer.core.digest import Digest
 from enforcer.core.evidence import Evidence, Item, Slot, key_digest
 from enforcer.core.revocation_chain import AuthenticatedChain
@@ -152,7 +152,7 @@ def _import(*names: str) -> Step:
         items += [about.manifest, about.index, one.file]
     return Step(
         f"import {' '.join(names)}",
-        lambda cache, _: cache.add(items),
+        lambda cache, _: cache.add(items, origin=Origin("a test", NOW)),
         adds=frozenset(added),
     )
 

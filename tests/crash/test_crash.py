@@ -1,18 +1,11 @@
-"""kill -9, power cuts, failing calls and full disks: nothing is corrupt, lost or left.
+"""kill -9 and power cuts: nothing is corrupt, lost or left over.
 
-Each campaign is a process of its own, as it forks children that it kills. By hand:
-`python -m tests.crash kills --count 20000`.
+By hand: `python -m tests.crash kills --count 20000`.
 """
-
-import os
-import re
-import subprocess
-import sys
 
 import pytest
 
-SOAK = bool(os.environ.get("ENFORCER_SOAK"))
-LIMIT_SECONDS = 4 * 3600 if SOAK else 240
+from tests.crash.campaign import NOTHING, SOAK, campaign
 
 KILLS = 20_000 if SOAK else 500
 CUTS = 0 if SOAK else 700  # 0: every state there is
@@ -29,42 +22,21 @@ SYNC_FAULTS = [
     )
     for number in numbers
 ]
-_NOTHING = "0 corrupt, 0 lost, 0 orphans"
-
-# campaign -> how much of it makes a naive writer fail
-_ENOUGH = {"kills": 100, "cuts": 100, "faults": 100, "full": 5}
 
 
-def campaign(*words: str) -> str:
-    """Run one, and return its last line; what was amiss goes to our own output."""
-    command = [sys.executable, "-m", "tests.crash", *words]
-    if "full" in words:
-        command = ["unshare", "--mount", *command]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT_SECONDS
-    )
-    print(done.stdout, done.stderr)
-    return (done.stdout or done.stderr).splitlines()[-1]
-
-
-@pytest.mark.parametrize("name", _ENOUGH)
+@pytest.mark.parametrize("name", ["kills", "cuts"])
 def test_a_naive_writer_fails(name: str) -> None:
     """Or a campaign that finds nothing would prove nothing."""
-    if name == "full" and os.geteuid() != 0:
-        pytest.skip("mounting needs root")
+    _, amiss = campaign(name, "--kept", "naive", "--count", "100")
 
-    said = campaign(name, "--kept", "naive", "--count", str(_ENOUGH[name]))
-
-    found = re.match(r"\d+ [a-z ]+: (\d+) corrupt, ", said)
-    assert found
-    assert int(found[1]) > 0
+    assert amiss["corrupt"] > 0
 
 
 def test_kills_leave_nothing_corrupt_lost_or_orphaned() -> None:
     """T-CA-4: kill -9 at any call and any time of import, gc, sync and recovery."""
-    said = campaign("kills", "--count", str(KILLS))
+    kills, amiss = campaign("kills", "--count", str(KILLS))
 
-    assert said.startswith(f"{KILLS} kills: {_NOTHING}")
+    assert (kills, amiss) == (KILLS, NOTHING)
 
 
 @pytest.mark.parametrize("fault", ["", *SYNC_FAULTS])
@@ -72,6 +44,7 @@ def test_power_cuts_leave_nothing_corrupt_lost_or_orphaned(fault: str) -> None:
     """At every operation, with all, none, or some of what was not synced."""
     count = MORE_CUTS if fault else CUTS
 
-    said = campaign("cuts", "--count", str(count), "--fault", fault)
+    cuts, amiss = campaign("cuts", "--count", str(count), "--fault", fault)
 
-    assert re.match(rf"{count or '[0-9]+'} power cuts: {_NOTHING}", said)
+    assert cuts >= count > 0 or SOAK
+    assert amiss == NOTHING
