@@ -48,7 +48,6 @@ class Filling:
         self._folder = folder
         self._disk = folder / "disk"
         self._disk.mkdir()
-        self.died = 0
         self.tally = Tally("full disks")
         self._before(0).mkdir()
         self._steps = keeping(self._before(0)).steps
@@ -104,9 +103,7 @@ class Filling:
 
     def _do(self, place: Path, step: int) -> bool:
         """Do it in a child: what SQLite maps may be a page without room: SIGBUS."""
-        life = watched(steps_of(self._keeping(place), step, step + 1))
-        self.died += life.killed
-        return bool(life.done)
+        return bool(watched(steps_of(self._keeping(place), step, step + 1)).done)
 
     def _look(self, place: Path, done: int, where: str) -> None:
         def read(told: Told) -> None:
