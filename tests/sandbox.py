@@ -27,7 +27,7 @@ MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000  # Linux 5.12
 READ_ONLY, NO_EXEC = 1, 8  # MOUNT_ATTR_*
 CAPBSET_DROP, SET_NO_NEW_PRIVS, SET_MDWE = 24, 38, 65  # prctl(2)
 EPERM, ENOSYS = 1, 38
-AF_UNIX = 1
+FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000  # libseccomp's actions
 EQUAL, MASKED_EQUAL = 4, 7  # and comparisons
 SET_ID = 0o6000
@@ -130,7 +130,8 @@ class Sandbox:
         # RestrictNamespaces; as under systemd, the C library then takes clone.
         yield "clone", ALLOW, [(0, MASKED_EQUAL, ANY_NAMESPACE, 0)]
         yield "clone3", ERRNO | ENOSYS, []
-        yield "socket", ALLOW, [(0, EQUAL, AF_UNIX, 0)]  # RestrictAddressFamilies
+        for family in self._unit["RestrictAddressFamilies"]:
+            yield "socket", ALLOW, [(0, EQUAL, FAMILIES[family], 0)]
         for name, argument in modes.items():  # RestrictSUIDSGID
             yield name, ALLOW, [(argument, MASKED_EQUAL, SET_ID, 0)]
 

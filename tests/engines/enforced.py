@@ -26,6 +26,8 @@ from tests.engines.service import Service
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 # Whom enforcerd runs as: nobody this machine knows. Without root it is whoever tests.
 USER = 64999 if os.geteuid() == 0 else os.geteuid()
+# Whom what speaks to networks runs as: another one.
+FETCH_USER = 64998 if os.geteuid() == 0 else os.geteuid()
 POLICY_SECONDS = 10  # a change is in force within one; the machine may be busy
 
 
@@ -75,6 +77,14 @@ class EnforcedHost:
             self.folders,
             self.home / "resolver.log",
             writable=(self.run,),
+        )
+
+        self.fetcher = Service(
+            "enforcer-fetcher.service",
+            "enforcer.fetcher",
+            self.folders,
+            self.home / "fetcher.log",
+            user=FETCH_USER,
         )
 
     def _give_folders(self) -> None:
@@ -188,8 +198,13 @@ class EnforcedHost:
         sockets = {self.run / "resolver.sock": (0o600, USER)}
         self._resolver.serve(sockets, before=self._before)
 
+    def start_fetcher(self) -> None:
+        """Start what fetches from networks; enforcerd and root may ask it."""
+        self.fetcher.serve({self.run / "fetcher.sock": (0o600, USER)})
+
     def stop(self) -> None:
-        """Stop both as a service manager would."""
+        """Stop all as a service manager would."""
+        self.fetcher.stop()
         self._daemon.stop()
         self._resolver.stop()
 
