@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,15 @@ class Registry:
     login: tuple[str, str] | None = None
 
     def push(
-        self, stage: Stage, word: str, *, signed: bool = True
+        self,
+        stage: Stage,
+        word: str,
+        *,
+        signed: bool = True,
+        cmd: Sequence[str] | None = None,
     ) -> tuple[Image, str]:
         """Put an image there and nowhere else, signed by notation into the registry."""
-        image = stage.image(word)
+        image = stage.image(word, cmd=cmd)
         name = f"{self.address}/{image.name}"
         ctr = stage.containerd.ctr
         ctr("images", "tag", image.full, name)
@@ -290,6 +295,33 @@ def test_what_is_on_the_host_is_synced_from_where_it_came(
     assert registry.asked_about(local) == 0
     assert [r["registry"] for r in found["registries"]] == [registry.address]
     assert (after.returncode, after.stdout) == (0, f"{image.text}\n")
+
+
+def test_of_what_runs_alone_is_asked_where_that_is_wanted(
+    stage: Stage, registry: Registry
+) -> None:
+    """A signature that was lost comes back before the container's next start."""
+    running, name = registry.push(stage, "runs", cmd=("/bin/sleep", "600"))
+    idle, other = registry.push(stage, "idle")
+    ctr = stage.containerd.ctr
+    for pulled in (name, other):
+        ctr("images", "pull", "--local", "--plain-http", pulled)
+    stage.host.enforcer("cache", "sync", name)
+    container = stage.containerd.container_id(stage.name("run"))
+    ctr("run", "--detach", name, container)
+    try:
+        stage.unsign(running)
+        before = registry.asked_about(idle)
+        done = sync(stage, "--running")
+    finally:
+        ctr("tasks", "rm", "--force", container, check=False)
+    cached = stage.host.enforcer("cache", "list", "-o", "json").stdout
+
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["registries"]
+    assert (found["images"], found["signatures"]) == (1, 1)
+    assert running.digest in cached
+    assert registry.asked_about(idle) == before
 
 
 def test_the_timers_run_waits_until_it_is_due(stage: Stage, registry: Registry) -> None:
