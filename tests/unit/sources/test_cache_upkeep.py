@@ -277,7 +277,7 @@ from enforcer.sources.cache import database
 from tests.unit.sources.signed import image, signature
 cache = DiskCache(Path(sys.argv[1]))
 if sys.argv[2] == "committed":
-    database._check_point = lambda index: os._exit(9)
+    database.check_point = lambda index: os._exit(9)
 one = image("late")
 def items():
     yield one.manifest
