@@ -15,6 +15,7 @@ from enforcer.core.errors import EnforcerError
 from enforcer.core.signature_manifest import parse_signature_manifest
 from enforcer.files import make_folder
 from enforcer.ports import CacheError
+from enforcer.sources.cache.connection import companions
 from enforcer.sources.cache.crowds import prove_all
 from enforcer.sources.cache.folder import CacheFolder, translated
 from enforcer.sources.cache.origin import is_record, parse_record
@@ -63,6 +64,11 @@ def check(folder: CacheFolder, *, repair: bool) -> Check:
         return Check(0, (), ())
     with folder.writing(sound=False):
         good, damaged = _hash_all(folder)
+        damaged += [
+            path
+            for path in companions(folder.database.path)
+            if os.path.lexists(path) and (path.is_symlink() or not path.is_file())
+        ]
         with folder.database.making() as made:
             _rebuild(made, folder, good)
             meant = _named(made)

@@ -367,6 +367,10 @@ def test_what_stands_where_the_log_belongs_holds_nobody_up(
     with pytest.raises(CacheError, match=r"\[ENF-1401\]"):
         DiskCache(root).add([signature(TWO.manifest)])
 
+    assert name in DiskCache(root).check(repair=True).damaged
+    assert found(root) == {GOOD.envelope}
+    assert is_sound(root)
+
 
 def test_at_rest_a_question_writes_nothing(root: Path) -> None:
     """So that it is answered on a full disk and a sealed one, and wears out none."""
