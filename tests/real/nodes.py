@@ -136,8 +136,17 @@ class Node:
     def loads(self, layout: str) -> None:
         """Give the engine the image of a layout, as an archive."""
         layout_to_tar(self.folder / layout, self.folder / f"{layout}.tar")
+        self.takes(f"{layout}.tar")
+
+    def takes(self, archive: str) -> None:
+        """Give the engine what an archive has."""
         words = "docker load -q -i" if self.is_docker else "ctr images import"
-        self.types(f"{words} {layout}.tar")
+        self.types(f"{words} {archive}")
+
+    def removes(self, name: str) -> None:
+        """Remove an image from the engine."""
+        words = "docker image rm" if self.is_docker else "ctr images remove --sync"
+        self.types(f"{words} {name}")
 
     def digest_of(self, layout: str) -> str:
         """Return the digest of the one image in a layout."""

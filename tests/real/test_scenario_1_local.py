@@ -5,6 +5,7 @@ loopback device is down. strace watches every process from the engine's start on
 nobody makes an internet socket: neither our processes and commands nor the engine.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,7 @@ def test_what_comes_on_a_stick_is_imported_judged_and_started(
     workstation.types("enforcer cache import oci-layout:stick")
     workstation.starts(app, "from a stick")
     workstation.types("enforcer cache list")
+    workstation.types("enforcer cache gc")
     workstation.types("enforcer cache fsck")
     workstation.types("enforcer verify --scope local/carried oci-layout:stick")
     workstation.types(f"enforcer explain {workstation.target(app)}")
@@ -144,3 +146,20 @@ def test_what_comes_on_a_stick_is_imported_judged_and_started(
     removed = workstation.digest_of("stick")
     workstation.types(f"enforcer cache remove {removed}")
     workstation.refuses(app, f"{app} is not signed", "[ENF-1001]")
+
+
+def test_one_file_carries_the_image_and_its_signatures(workstation: Node) -> None:
+    """Exported here and taken in as on another host: by the engine, then by us."""
+    app = _name(workstation, "packed")
+    target = workstation.target(app)
+    workstation.builds(app, "all in one")
+    signed = workstation.types(f"enforcer sign -o json {target} {DEV}")
+    digest = json.loads(signed.stdout)["digest"]
+
+    workstation.types(f"enforcer cache export --with-image {target} oci-archive:a.tar")
+    workstation.types(f"enforcer cache remove {digest}")
+    workstation.removes(app)
+    workstation.takes("a.tar")
+    workstation.refuses(app, f"{app} is not signed", "[ENF-1001]")
+    workstation.types("enforcer cache import oci-archive:a.tar")
+    workstation.starts(app, "all in one")

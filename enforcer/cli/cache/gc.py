@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def asks_nobody(_: argparse.Namespace) -> bool:
+    """Whether this needs no internet: it asks this host's engines alone."""
+    return True
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Drop, and say how much."""
     settings = settings_of(arguments)
