@@ -15,10 +15,12 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 # Locks of this checkout: what runs is in the room, and who waits for it at the door.
 ROOM, DOOR = Path(__file__), Path(__file__).parent
-# One after the other: machines are made once for all of a folder's files, and the
-# vectors' certificates name one port.
+# One after the other: machines are made once for all of a folder's files, what a run of
+# `prove` leaves is told by its mark, and the vectors' certificates name one port.
 TOGETHER = {
     "tests/machine/": "machines",
+    "tests/real/test_prove": "prove",
+    "tests/real/test_sabotage.py": "prove",
     "tests/unit/cli/test_cli_vectors.py": "vectors",
     "tests/unit/sources/test_revocation_vectors.py": "vectors",
 }

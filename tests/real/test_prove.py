@@ -261,7 +261,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(
     """kill -9 at moments all over a run, also while the program runs.
 
     How long a run is, the run before it says: machines differ, and so does
-    what else they do.
+    what else they do. The first is killed as soon as there is something to leave.
     """
     before, before_listed = everything(stage), listed(stage)
     command = [sys.executable, "-m", "enforcer", *stage.host.folders, "prove"]
@@ -273,7 +273,9 @@ def test_what_a_killed_run_left_is_removed_by_the_next(
         whole = time.monotonic() - since
         for number in range(KILLS):
             with subprocess.Popen(command, stdout=subprocess.DEVNULL) as killed:
-                time.sleep(whole * (number + 1) / (KILLS + 1))
+                if number == 0:
+                    wait_until(lambda: listed(stage) != before_listed, "it has begun")
+                time.sleep(whole * number / KILLS)
                 killed.kill()
             left += listed(stage) != before_listed
         proof = prove(stage)
