@@ -17,13 +17,21 @@ from enforcer.cli.places import (
     open_place,
     open_registry,
     parse_place,
+    repository_path,
 )
 from enforcer.cli.progress import Progress
 from enforcer.copying import Package, gather
 from enforcer.core.errors import clip
+from enforcer.core.image import Index, parse_manifest_or_index
+from enforcer.core.subject import Content
 from enforcer.settings import Settings
 from enforcer.sources.layout.add import add_to_folder
-from enforcer.sources.layout.contents import Blob, LayoutContents, Named
+from enforcer.sources.layout.contents import (
+    Blob,
+    LayoutContents,
+    Loadable,
+    Named,
+)
 from enforcer.sources.layout.writer import write_archive, write_folder
 
 
@@ -45,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="replace an archive that is there"
     )
+
+
+def asks_nobody(arguments: argparse.Namespace) -> bool:
+    """Whether this needs no internet: from layout to layout."""
+    places = (arguments.source, arguments.destination)
+    return all(text.startswith(("oci-layout:", "oci-archive:")) for text in places)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -90,7 +104,7 @@ def _push(
         return
     with open_registry(there, settings) as (registry, repository):
         is_same = here is not None and here.host == there.host
-        mount_from = here.path if here and is_same else ""
+        mount_from = repository_path(here) if here and is_same else ""
         push = Push(registry, repository, mount_from=mount_from)
         tag = destination.tag or source.tag
         push.package(package, found.origin, tag=tag, tell=tell)
@@ -124,9 +138,20 @@ def _contents(package: Package, found: Found, tag: str, old_tag: str) -> LayoutC
         for blob in package.blobs
     ]
     names = (found.name,) if found.name and not tag else ()
-    named = Named(package.top.descriptor, names, tag or old_tag)
+    top = package.top
+    named = Named(top.descriptor, names, tag or old_tag)
     beside = tuple(one.content.descriptor for one in package.referrers)
-    return LayoutContents((named,), beside, {blob.digest: blob for blob in blobs})
+    by_digest = {blob.digest: blob for blob in blobs}
+    return LayoutContents((named,), beside, by_digest, _loadable(top, names))
+
+
+def _loadable(top: Content, names: tuple[str, ...]) -> tuple[Loadable, ...]:
+    """Say what `docker load` is to load into an overlay2 store: a single image."""
+    parsed = parse_manifest_or_index(top.raw)
+    if isinstance(parsed, Index) or not parsed.is_image:
+        return ()
+    layers = tuple(layer.digest for layer in parsed.layers)
+    return (Loadable(parsed.config.digest, layers, names),)
 
 
 def _say(package: Package, arguments: argparse.Namespace) -> None:

@@ -103,3 +103,8 @@ def open_registry(
     access, repository = access_for(settings, reference)
     with Registry(access, time.monotonic() + MAX_SECONDS) as registry:
         yield registry, repository
+
+
+def repository_path(reference: Reference) -> str:
+    """Return the repository's name at its own registry: `library/` is spelt out."""
+    return reference.repository(local=False).partition("/")[2]
