@@ -49,6 +49,24 @@ def test_doctor_finds_nothing_and_prove_finds_no_open_door(machine: Machine) -> 
     assert results["docker-build"] == results["containerd-k8s"] == "refused"
 
 
+def test_the_timers_run_asks_the_fetcher_as_their_units_say(machine: Machine) -> None:
+    """Users, sockets, sandbox and the login that may lack are systemd's own here."""
+    timer = machine.run("systemctl", "is-active", "enforcer-sync.timer").stdout
+    idle = machine.run("systemctl", "start", "enforcer-sync.service")
+    sync = 'sync: {every: 1h, list: ["127.0.0.1:1/app:1"]}'
+    machine.sh(f"echo '{sync}' >> /etc/enforcer/enforcer.yaml")
+
+    machine.run("systemctl", "start", "enforcer-sync.service", check=False)
+
+    said = machine.run("journalctl", "--unit", "enforcer-sync", "--output=cat").stdout
+    user = machine.sh("ps -o user:20= -C enforcer-fetcher").stdout
+    assert timer == "active\n"
+    assert idle.returncode == 0
+    assert "127.0.0.1:1/app:1" in said
+    assert "[ENF-2602]" in said  # the fetcher's own answer
+    assert user.strip() == "enforcer-fetch"
+
+
 def test_what_a_second_provisioning_finds_is_left_alone(machine: Machine) -> None:
     """`vagrant provision`, or a person who is not sure, must not undo anything."""
     key = machine.read(host.KEY)
