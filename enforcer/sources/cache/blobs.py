@@ -31,6 +31,10 @@ TOUCHED_SECONDS = 24 * 3600.0  # how exact the time of the last import is
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
+class ChangedError(EnforcerError):
+    """A file is there, and has other content than its name says."""
+
+
 class UnreadableError(EnforcerError):
     """A blob may be good, but cannot be read: the disk, or too many open files."""
 
@@ -65,7 +69,7 @@ class BlobFolder:
                 raise UnreadableError(error.what, remedy=error.remedy) from error
             raise
         if not digest.matches(raw):
-            raise EnforcerError("it has other content", remedy="")
+            raise ChangedError("it has other content", remedy="")
         return raw
 
     def lacks(self, digest: Digest, blob: bytes) -> bool:

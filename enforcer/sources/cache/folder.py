@@ -14,7 +14,7 @@ from enforcer.core.signature_manifest import MAX_ENVELOPE_BYTES
 from enforcer.files import FileError, FileMissingError, locked, make_folder, sync_folder
 from enforcer.owner import as_owner
 from enforcer.ports import CacheError
-from enforcer.sources.cache.blobs import BlobFolder, UnreadableError
+from enforcer.sources.cache.blobs import BlobFolder, ChangedError, UnreadableError
 from enforcer.sources.cache.database import Database
 from enforcer.sources.cache.schema import named_among
 
@@ -46,6 +46,8 @@ class CacheFolder:
                 f"the signature cache cannot give {digest.short}: {error.what}",
                 remedy=error.remedy,
             ) from error
+        except ChangedError as error:
+            raise damage(f"holds other content under {digest.short}") from error
         except EnforcerError as error:
             why = f"cannot give {digest.short}: {error.what}"
             raise damage(why) from error
