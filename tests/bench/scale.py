@@ -51,6 +51,7 @@ from tests.pki import NOW, ca_template, issue, leaf_template, pems
 SIZES = (1_000, 10_000, 100_000)  # subjects
 ROUNDS = 7
 QUESTIONS = 500  # of one probe, each about another subject
+ALONE = 10_001  # signatures about subjects that are there; no other cache's size
 STARTS = 3  # of the daemon, over each cache
 DECISIONS = 200  # of each daemon
 DISK_BYTES = 4 * 1024**3  # sparse: 350,000 files of a block, and an index
@@ -65,6 +66,7 @@ def measure(stage: Stage) -> Group:
     signing = Signing()
     with _disk() as disk:
         made = [row for size in SIZES for row in _import(disk, size, signing)]
+        made += _import(disk, ALONE, signing, alone=True)
         made += _asked(disk, signing)
         made += _daemons(stage, disk, signing)
     return Group("a signature cache of many subjects, one signature each", made)
@@ -133,9 +135,13 @@ def _cache(disk: Path, size: int) -> DiskCache:
     return DiskCache(disk / str(size) / "cache", ROOM)
 
 
-def _import(disk: Path, size: int, signing: Signing) -> list[Row]:
-    """Import all at once; what it takes to sign is not counted."""
+def _import(
+    disk: Path, size: int, signing: Signing, *, alone: bool = False
+) -> list[Row]:
+    """Import all at once, subjects, too, or before; signing them is not counted."""
     making = [0.0, 0.0]
+    if alone:
+        _cache(disk, size).add(subject(number) for number in range(size))
 
     def items() -> Iterator[Collected]:
         for number in range(size):
@@ -145,7 +151,7 @@ def _import(disk: Path, size: int, signing: Signing) -> list[Row]:
                 spent + later - earlier
                 for spent, earlier, later in zip(making, began, _clocks(), strict=True)
             ]
-            yield from both
+            yield from both[alone:]
 
     began = _clocks()
     count, refused = _cache(disk, size).add(items(), origin=ORIGIN)
@@ -155,7 +161,7 @@ def _import(disk: Path, size: int, signing: Signing) -> list[Row]:
     )
     if count != size or refused:
         raise RuntimeError(f"the cache took {count} of {size} signatures")
-    name = f"import of {size} signatures with their subjects"
+    name = f"import of {size} signatures {'alone' if alone else 'with their subjects'}"
     return [
         Row(name, [size / wall], None, "/s"),
         Row(f"{name}, by CPU alone", [size / cpu], None, "/s"),
