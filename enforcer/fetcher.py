@@ -10,7 +10,6 @@ import ctypes
 import os
 import pwd
 import resource
-import signal
 import socket
 import sys
 import time
@@ -21,18 +20,17 @@ from pathlib import Path
 import structlog
 
 from enforcer import ttrpc
+from enforcer.api.one_door import serve
 from enforcer.api.process import (
     cannot_start,
     option_parser,
     set_up_log,
-    watchdog_seconds,
 )
 from enforcer.api.sockets import (
     CHUNK_BYTES,
     Door,
     bind_socket,
     inherited_sockets,
-    notify,
 )
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
@@ -129,7 +127,7 @@ class FetchHandler:
                 log.warning("not a question", pid=peer.pid, reason=str(error))
                 return
 
-    def is_alive(self) -> bool:
+    async def is_alive(self) -> bool:
         """Whether a thread is left that may still end; what the watchdog asks."""
         return self._hung < THREADS
 
@@ -247,22 +245,7 @@ def _serve_socket(run_dir: Path) -> None:
         drop_rights()
         handler = FetchHandler()
         door = Door(listener, handler, owner_only=True, also=asks)
-        asyncio.run(_serve(door, handler))
-
-
-async def _serve(door: Door, handler: FetchHandler) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await door.start()
-    watching = asyncio.create_task(_watchdog(handler))
-    notify("READY=1", "STATUS=fetches what it is asked for")
-    log.info("serving", socket=SOCKET)
-    await stopping.wait()
-    notify("STOPPING=1")
-    watching.cancel()
-    door.stop()
-    handler.close()
+        asyncio.run(serve(door, handler, doing="fetches what it is asked for"))
 
 
 async def _serve_one(connection: socket.socket) -> None:
@@ -272,15 +255,6 @@ async def _serve_one(connection: socket.socket) -> None:
     with contextlib.suppress(OSError, TimeoutError):
         await handler(Peer(os.getppid(), os.getuid()), reader, writer)
     handler.close()
-
-
-async def _watchdog(handler: FetchHandler) -> None:
-    """Tell systemd we live, as long as something may still end."""
-    every = watchdog_seconds()
-    while every:
-        await asyncio.sleep(every)
-        if handler.is_alive():
-            notify("WATCHDOG=1")
 
 
 if __name__ == "__main__":

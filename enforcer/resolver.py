@@ -5,7 +5,6 @@ signature and knows no policy. enforcerd, which does, has no privileges.
 """
 
 import asyncio
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,18 +14,17 @@ import structlog
 from google.protobuf.message import Message
 
 from enforcer import ttrpc
+from enforcer.api.one_door import serve
 from enforcer.api.process import (
     cannot_start,
     option_parser,
     set_up_log,
-    watchdog_seconds,
 )
 from enforcer.api.sockets import (
     CHUNK_BYTES,
     Door,
     bind_socket,
     inherited_sockets,
-    notify,
 )
 from enforcer.assembly import RESOLVER_SOCKET, engines
 from enforcer.core.codes import Code
@@ -69,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             asks = {path.lstat().st_uid} if path.is_socket() else set()
             handler = ResolverHandler(methods(engines(settings)))
             door = Door(listener, handler, owner_only=True, also=asks)
-            asyncio.run(_serve(door, handler))
+            asyncio.run(serve(door, handler, doing="reads the engines for enforcerd"))
     except (EnforcerError, OSError) as error:
         return cannot_start(error)
     return 0
@@ -170,30 +168,6 @@ def _reply(method: Method, question: bytes) -> bytes:
         what = f"enforcer-resolver failed with {type(error).__name__}"
         remedy = "Please report it with the resolver's log."
         return wire.failure(EngineError(what, remedy=remedy, code=Code.INTERNAL))
-
-
-async def _serve(door: Door, handler: ResolverHandler) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await door.start()
-    watching = asyncio.create_task(_watchdog(handler))
-    notify("READY=1", "STATUS=reads the engines for enforcerd")
-    log.info("serving", socket=RESOLVER_SOCKET)
-    await stopping.wait()
-    notify("STOPPING=1")
-    watching.cancel()
-    door.stop()
-    handler.close()
-
-
-async def _watchdog(handler: ResolverHandler) -> None:
-    """Tell systemd we live, as long as a thread does."""
-    every = watchdog_seconds()
-    while every:
-        await asyncio.sleep(every)
-        if await handler.is_alive():
-            notify("WATCHDOG=1")
 
 
 if __name__ == "__main__":
