@@ -30,6 +30,9 @@ _HARMLESS = re.compile(
 )
 
 
+_HERE = "AT_FDCWD"
+
+
 @dataclass
 class _Open:
     node: int
@@ -83,7 +86,7 @@ class Recording:
     def _call_openat(self, words: list[str], handle: int) -> None:
         if _bytes(words[1]) == self._root.rstrip("/").encode():
             self._open[handle] = _Open(ROOT)
-        place = self._place(words[1])
+        place = self._place(*words[:2])
         if place is None:
             return
         if re.search("SYNC|TMPFILE", words[2]):
@@ -96,14 +99,17 @@ class Recording:
         self._open[handle] = _Open(node)
 
     def _call_mkdir(self, words: list[str], _: int) -> None:
-        place = self._place(words[0])
+        place = self._place(_HERE, words[0])
         if place is not None:
             node = self._new()
             self.folders.add(node)
             self._enter(place, node)
 
     def _call_rename(self, words: list[str], _: int) -> None:
-        place, to_place = self._place(words[0]), self._place(words[1])
+        self._call_renameat([_HERE, words[0], _HERE, words[1]], 0)
+
+    def _call_renameat(self, words: list[str], _: int) -> None:
+        place, to_place = self._place(*words[:2]), self._place(*words[2:4])
         if place is None or to_place is None:
             if place or to_place:
                 raise ValueError(f"moved out of or into {self._root}")
@@ -116,17 +122,15 @@ class Recording:
             self.operations += [Enter(*to_place, node), Leave(*place)]
 
     def _call_unlink(self, words: list[str], _: int) -> None:
-        place = self._place(words[0])
-        if place is not None:
-            del self._names[place]
-            self.operations.append(Leave(*place))
+        self._call_unlinkat([_HERE, words[0]], 0)
 
     _call_rmdir = _call_unlink
 
     def _call_unlinkat(self, words: list[str], _: int) -> None:
-        if words[0] != "AT_FDCWD":
-            raise ValueError(f"no model of unlinkat({words})")
-        self._call_unlink(words[1:], 0)
+        place = self._place(*words[:2])
+        if place is not None:
+            del self._names[place]
+            self.operations.append(Leave(*place))
 
     # -- handles -----------------------------------------------------------------------
 
@@ -212,15 +216,21 @@ class Recording:
     def _opened(self, word: str) -> _Open | None:
         return self._open.get(int(word))
 
-    def _place(self, word: str) -> tuple[int, str] | None:
+    def _place(self, base: str, word: str) -> tuple[int, str] | None:
         """Return folder and name; None for what is elsewhere."""
         path = _bytes(word).decode()
-        if not path.startswith(self._root):
-            if not path.startswith("/"):
-                raise ValueError(f"a relative path: {path}")
+        if path.startswith(self._root):
+            path, folder = path.removeprefix(self._root), ROOT
+        elif path.startswith("/"):
             return None
-        *above, name = path.removeprefix(self._root).split("/")
-        folder = ROOT
+        elif base == _HERE:
+            raise ValueError(f"a relative path: {path}")
+        else:
+            opened = self._opened(base)
+            if opened is None:
+                return None
+            folder = opened.node
+        *above, name = path.split("/")
         for part in above:
             folder = self._node((folder, part))
         return folder, name
