@@ -7,7 +7,7 @@ ENGINES := .engines
 # Two at a time, a file at a time and in order: tests/conftest.py says who runs alone.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # What a fresh Debian 12 lacks; installed only as root on Debian, and said so.
-DEBS := python3-venv systemd runc skopeo umoci busybox-static libdevmapper1.02.1 kmod procps openssl strace wget faketime e2fsprogs
+DEBS := python3-venv systemd runc skopeo umoci busybox-static libdevmapper1.02.1 kmod procps openssl strace iproute2 wget faketime e2fsprogs
 DEBIAN_ROOT := $(shell [ "$$(id -u)" = 0 ] && [ -f /etc/debian_version ] && echo yes)
 
 help: ## Show this list

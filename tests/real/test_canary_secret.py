@@ -306,9 +306,10 @@ def test_a_helper_that_keeps_the_login(
     assert expected in vault.asks(vault.image)
 
 
+@pytest.mark.parametrize("who", ["command", "fetcher"])
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGINT])
 def test_a_crash_in_the_middle_leaves_nothing(
-    number: signal.Signals, vault: Vault, tmp_path: Path
+    number: signal.Signals, who: str, vault: Vault, tmp_path: Path
 ) -> None:
     """Not even the core dump that somebody's shell allows."""
 
@@ -330,11 +331,18 @@ def test_a_crash_in_the_middle_leaves_nothing(
             text=True,
         ) as process:
             wait_until(lambda: _told(server, vault.canary), "it was told")
-            os.kill(process.pid, number)
+            pid = process.pid if who == "command" else _child(process.pid)
+            os.kill(pid, number)
             vault.said.append(process.communicate(timeout=30)[0])
 
     assert process.returncode != 0
     assert not (vault.node.folder / "core").exists()
+
+
+def _child(pid: int) -> int:
+    """Return the one child of a process."""
+    (found,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(found)
 
 
 def test_the_looks_find_what_is_planted(vault: Vault) -> None:

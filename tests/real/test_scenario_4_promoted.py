@@ -59,6 +59,10 @@ def test_a_promotion_that_lost_the_signature_finds_it_in_the_first_repository(
     line.development.renames(first, promoted)
     line.development.pushes(promoted)
 
+    mends = f"enforcer cache import {first}\n"
+    line.development.fails(
+        f"enforcer verify --lost {first} {promoted}", "[ENF-2831]", mends
+    )
     line.production.pulls(promoted)
     line.production.brings(promoted)
     line.production.refuses(promoted, f"{promoted} is not signed", "[ENF-1001]")
@@ -84,6 +88,7 @@ def test_a_promotion_with_its_signatures_needs_nothing_else(
     app = line.name()
     first, promoted = line.develops(app), f"{line.registry}/prod/{app}"
     line.development.types(f"{copy} {first} {promoted}")
+    line.development.types(f"enforcer verify --lost {first} {promoted}")
 
     line.production.pulls(promoted)
     line.production.brings(promoted)
