@@ -116,7 +116,7 @@ def test_forgeries_that_name_the_right_signer_do_not_hide_the_good_one(
     [
         ("too large", "ENF-1303"),
         ("larger than it says", "ENF-1303"),
-        ("truncated", "ENF-1110"),
+        ("truncated", "ENF-1104"),
         ("missing", "ENF-1105"),
     ],
 )

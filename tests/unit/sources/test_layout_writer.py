@@ -4,6 +4,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -303,7 +304,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, write: Write) -> None:
     name = write.__name__
 
     done = subprocess.run(
-        [*command, "python3", "-c", _FILLING, name],
+        [*command, sys.executable, "-c", _FILLING, name],
         capture_output=True,
         text=True,
         check=False,
