@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from enforcer.core.fetching import FetchError, Request
 from enforcer.core.registry_access import Access
 from enforcer.fetcher import NOBODY, SOCKET
 from enforcer.sources.fetcher import FetcherClient, wire
+from enforcer.sources.fetcher.client import GRACE_SECONDS
 from tests.limits import SOMEBODY, open_to_all
 from tests.revoker import Reply, Revoker
 from tests.systemd import WAIT_SECONDS, Systemd, managing
@@ -260,6 +262,26 @@ def test_without_the_service_a_child_does_it_and_ends_with_us(
     assert found == [b"0", b"1", b"2", b"0"]
     assert still == [child]
     assert _children() == []
+
+
+def test_the_time_a_child_takes_to_load_is_not_the_questions(
+    tmp_path: Path, revoker: Revoker
+) -> None:
+    """A responder is given two seconds, in which a small board has loaded nothing."""
+    asked = request(revoker.serve("/x", b"x"), seconds=0.5)
+
+    with (
+        FetcherClient(tmp_path / "none", child=True) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        found = threads.submit(client.fetch, asked)
+        while not (children := _children()):
+            assert not found.done()
+        os.kill(children[0], signal.SIGSTOP)
+        time.sleep(asked.seconds + GRACE_SECONDS + 0.2)
+        os.kill(children[0], signal.SIGCONT)
+
+        assert found.result() == b"x"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")

@@ -121,7 +121,7 @@ class FetcherClient:
         end = time.monotonic() + min(seconds, wire.MAX_SECONDS) + GRACE_SECONDS
         request = ttrpc.Request(wire.SERVICE, method, question.SerializeToString())
         failure = None
-        with self._understood(), self._line.connected(end) as connection:
+        with self._understood(), self._line.connected(end) as (connection, end):
             _send(connection, request, end)
             for raw in _received(connection, end):
                 part = wire.read(pb.Part, raw)

@@ -17,6 +17,7 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.peer import peer_of
 
+START_SECONDS = 15.0  # for a child to load, on a small board; not the question's time
 END_SECONDS = 2.0  # for a child to end when we hang up
 
 
@@ -39,8 +40,10 @@ class Line:
         self._child: tuple[subprocess.Popen[bytes], socket.socket] | None = None
 
     @contextlib.contextmanager
-    def connected(self, end: float) -> Iterator[socket.socket]:
-        """Lend a connection; one that was left by an exception is not used again.
+    def connected(self, end: float) -> Iterator[tuple[socket.socket, float]]:
+        """Lend a connection, and say until when: later if a child is started first.
+
+        One that was left by an exception is not used again.
 
         Raises:
             FetcherError: Nobody who may be trusted with a credential is there.
@@ -49,10 +52,12 @@ class Line:
         service = None if self._child else self._service(end)
         if service is not None:
             with service:
-                yield service
+                yield service, end
             return
         try:
-            yield self._started()
+            if self._child is None:
+                end += START_SECONDS
+            yield self._started(), end
         except BaseException:
             self.close()
             raise
