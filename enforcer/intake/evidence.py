@@ -5,9 +5,10 @@ for a chain that this host's policy trusts, and only if it is newer than what is
 as if it had been fetched (`EvidenceStore.add`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from enforcer.assembly import evidence_store, load_policy
 from enforcer.core.collected import Collected, EvidenceFile, Refused
@@ -16,6 +17,7 @@ from enforcer.core.errors import EnforcerError
 from enforcer.core.evidence import Evidence
 from enforcer.core.revocation_artifact import parse_evidence_manifest, untrusted_items
 from enforcer.intake.chains import cached_chains
+from enforcer.ports import PolicyInForce
 from enforcer.settings import Settings
 from enforcer.sources.cache import DiskCache
 
@@ -36,6 +38,11 @@ def take_evidence(
 
     One file is in memory at a time. Nothing is kept without a usable policy.
     """
+
+    @cache  # once, however many files an archive has; and only if there is one
+    def force() -> PolicyInForce:
+        return load_policy(settings)
+
     offered, kept = 0, 0
     refused: list[Refused] = []
     for item in items:
@@ -43,17 +50,21 @@ def take_evidence(
             continue
         offered += len(item.pieces)
         try:
-            kept += _take(item, settings, at)
+            kept += _take(item, force, settings, at)
         except EnforcerError as error:
             what = f"revocation evidence {Digest.of(item.manifest)}"
             refused.append(Refused(what, f"{error.what} [{error.code}]"))
     return Taken(offered, kept, tuple(refused))
 
 
-def _take(file: EvidenceFile, settings: Settings, at: datetime) -> int:
+def _take(
+    file: EvidenceFile,
+    force: Callable[[], PolicyInForce],
+    settings: Settings,
+    at: datetime,
+) -> int:
     manifest = parse_evidence_manifest(file.manifest)
     about = [manifest.subject.digest] if manifest else []
     offered = Evidence(untrusted_items(file, at))
-    force = load_policy(settings)
-    chains = cached_chains(DiskCache(settings.cache_dir), force, at, about)
+    chains = cached_chains(DiskCache(settings.cache_dir), force(), at, about)
     return evidence_store(settings).add(chains, offered, at) if chains else 0
