@@ -15,7 +15,7 @@ from enforcer.core.registry_access import Access, Credential
 from enforcer.ports import AuditLog, Engines, LiveEngines, PolicyInForce, SweepLog
 from enforcer.settings import RegistrySettings, Settings
 from enforcer.sources.break_glass import BreakGlassFolder
-from enforcer.sources.cache import DiskCache, Quota
+from enforcer.sources.cache import DiskCache
 from enforcer.sources.plugins import PluginRunner, TrustedPlugin
 from enforcer.sources.revocation.store import EvidenceStore
 from enforcer.sources.trust import (
@@ -53,8 +53,7 @@ def assemble(settings: Settings) -> Host:
 
 def signature_cache(settings: Settings) -> DiskCache:
     """Build the signature cache, with the room that enforcer.yaml gives it."""
-    room = Quota(settings.cache.max_bytes, settings.cache.max_files)
-    return DiskCache(settings.cache_dir, room)
+    return DiskCache(settings.cache_dir, settings.cache)
 
 
 def load_policy(settings: Settings, *, trusted: bool = True) -> PolicyInForce:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import ON_DENIED
+from enforcer.core.quota import DEFAULT_QUOTA, Quota
 from enforcer.core.reference import parse_reference
 from enforcer.core.strictyaml import (
     Check,
@@ -19,7 +20,6 @@ from enforcer.core.strictyaml import (
 from enforcer.settings.values import (
     LEVELS,
     MAX_DEADLINE_SECONDS,
-    CacheSettings,
     EngineSettings,
     NotationSettings,
     PluginSettings,
@@ -87,10 +87,10 @@ def _grace(reader: YamlReader, node: Node) -> int:
     return seconds
 
 
-def _cache(reader: YamlReader, node: Node) -> CacheSettings:
+def _cache(reader: YamlReader, node: Node) -> Quota:
     found = reader.mapping(node, {"maxBytes": size, "maxFiles": _files})
-    default = CacheSettings()
-    return CacheSettings(
+    default = DEFAULT_QUOTA
+    return Quota(
         found.get("maxBytes", default.max_bytes),
         found.get("maxFiles", default.max_files),
     )

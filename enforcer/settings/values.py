@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from enforcer.core.digest import Digest
+from enforcer.core.quota import DEFAULT_QUOTA, Quota
 
 MAX_DEADLINE_SECONDS = 3  # the gate itself waits four
 LEVELS = ("permissive", "audit", "skip")
@@ -99,14 +100,6 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheSettings:
-    """How much the signature cache may hold: bytes with its index, and files."""
-
-    max_bytes: int = 1024**3
-    max_files: int = 200_000
-
-
-@dataclass(frozen=True, slots=True)
 class SyncSettings:
     """What is fetched from registries, when, and from which.
 
@@ -142,7 +135,7 @@ class Settings:
     deadline_seconds: int = MAX_DEADLINE_SECONDS
     sweep: SweepSettings = SweepSettings()
     registries: tuple[RegistrySettings, ...] = ()
-    cache: CacheSettings = CacheSettings()
+    cache: Quota = DEFAULT_QUOTA
     sync: SyncSettings = SyncSettings()
 
     @property

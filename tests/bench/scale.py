@@ -27,10 +27,11 @@ from enforcer.core.collected import Collected, Origin, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.image import OCI_CONFIG, OCI_MANIFEST, image_manifest_bytes
+from enforcer.core.quota import Quota
 from enforcer.core.signature_manifest import JWS_MEDIA_TYPE, build_signature_manifest
 from enforcer.core.signing import parse_signer, sign_jws, thumbprints
 from enforcer.core.subject import Content
-from enforcer.sources.cache import DiskCache, Quota
+from enforcer.sources.cache import DiskCache
 from tests.bench.grpc_clients import SyncClient, verify
 from tests.bench.measure import (
     Group,

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enforcer.core.codes import Code
+from enforcer.core.quota import Quota
 from enforcer.core.strictyaml import MAX_PROBLEMS
 from enforcer.files import FileNotTrustedError
 from enforcer.settings import (
     DEFAULT_ENGINES,
-    CacheSettings,
     Settings,
     SettingsError,
     SweepSettings,
@@ -75,7 +75,7 @@ def test_everything_can_be_said(tmp_path: Path) -> None:
     assert [engine.kind for engine in found.engines] == ["containerd", "docker"]
     assert found.engines[1].api == Path("/run/docker.sock")
     assert found.sweep == SweepSettings(300, "stop", 10)
-    assert found.cache == CacheSettings(5 * 1024**3, 7)
+    assert found.cache == Quota(5 * 1024**3, 7)
     assert found.sync == SyncSettings(
         6 * 3600, ("r.example/app:1",), None, ("r.example:5000",), on_pull=True
     )

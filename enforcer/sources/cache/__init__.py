@@ -2,6 +2,6 @@
 
 from enforcer.sources.cache.disk import DiskCache
 from enforcer.sources.cache.index import Entry
-from enforcer.sources.cache.usage import CacheSize, Quota
+from enforcer.sources.cache.usage import CacheSize
 
-__all__ = ["CacheSize", "DiskCache", "Entry", "Quota"]
+__all__ = ["CacheSize", "DiskCache", "Entry"]

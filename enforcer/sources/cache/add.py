@@ -15,6 +15,7 @@ from enforcer.core.collected import (
 )
 from enforcer.core.digest import Digest
 from enforcer.core.errors import MalformedError, TooLargeError
+from enforcer.core.quota import Quota
 from enforcer.core.rfc3339 import format_rfc3339
 from enforcer.core.subject import Content
 from enforcer.owner import as_caller
@@ -30,7 +31,7 @@ from enforcer.sources.cache.schema import (
     named_among,
     raw,
 )
-from enforcer.sources.cache.usage import Quota, require_room
+from enforcer.sources.cache.usage import require_room
 
 BATCH_ITEMS = 1_000  # one sync of the disk for all of these
 BATCH_BYTES = 32 * 1024 * 1024  # and no more than this in memory, and one item

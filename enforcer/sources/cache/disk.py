@@ -16,13 +16,14 @@ from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.image import media_type_of
+from enforcer.core.quota import DEFAULT_QUOTA, Quota
 from enforcer.core.signature_manifest import MAX_MANIFEST_BYTES
 from enforcer.core.subject import Content
 from enforcer.core.verify import StoredSignature
 from enforcer.ports import CacheError
 from enforcer.sources.cache.folder import CacheFolder, damage
 from enforcer.sources.cache.index import Entry, Index
-from enforcer.sources.cache.usage import EMPTY, CacheSize, Quota, size_of
+from enforcer.sources.cache.usage import EMPTY, CacheSize, size_of
 
 if TYPE_CHECKING:
     from enforcer.sources.cache.check import Check
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 class DiskCache:
     """A signature cache in one folder. Safe to share between threads and processes."""
 
-    def __init__(self, root: Path, quota: Quota | None = None) -> None:
+    def __init__(self, root: Path, quota: Quota = DEFAULT_QUOTA) -> None:
         self._root = root
-        self._quota = quota or Quota()
+        self._quota = quota
         self._folder = CacheFolder(root)
         self._index = Index(self._folder.database)
 

@@ -4,20 +4,13 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 
 from enforcer.core.codes import Code
+from enforcer.core.quota import Quota
 from enforcer.ports import CacheError
 
 _COUNTS = """
 SELECT (SELECT COUNT(*) FROM (SELECT DISTINCT envelope FROM signatures)),
        (SELECT COUNT(*) FROM (SELECT DISTINCT digest FROM targets))
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """How much a cache may hold: bytes of its blobs and its index, and blobs."""
-
-    max_bytes: int = 1024**3
-    max_files: int = 200_000
 
 
 @dataclass(frozen=True, slots=True)

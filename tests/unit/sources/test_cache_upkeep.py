@@ -21,8 +21,9 @@ import pytest
 from enforcer.core.codes import Code
 from enforcer.core.collected import Collected, Origin, SignatureFile
 from enforcer.core.digest import Digest
+from enforcer.core.quota import Quota
 from enforcer.ports import CacheError
-from enforcer.sources.cache import DiskCache, Entry, Quota
+from enforcer.sources.cache import DiskCache, Entry
 from enforcer.sources.cache.add import BATCH_ITEMS
 from enforcer.sources.cache.crowds import FEW
 from tests.unit.sources.signed import AT, Image, compact, image, root_of, signature
