@@ -14,7 +14,7 @@ from enforcer.core.codes import PAGES, Code
 from tests.engines.process import wait_until
 from tests.registry.fake import FakeRegistry, at, manifest_reply
 from tests.registry.login import BasicLogin
-from tests.registry.server import Reply, Seen, Server, serving
+from tests.registry.server import Reply, Seen, Server
 from tests.unit.cli.host import Host
 from tests.unit.sources.signed import image, signature
 from tests.unit.sources.test_registry_credentials import config, pair
@@ -39,12 +39,6 @@ def fake() -> FakeRegistry:
     registry.push(IMAGE.manifest)
     registry.attach(SIGNED)
     return registry
-
-
-@pytest.fixture
-def server(fake: FakeRegistry) -> Iterator[Server]:
-    with serving(fake) as served:
-        yield served
 
 
 def cached(host: Host) -> list[str]:

@@ -55,12 +55,6 @@ def fake() -> FakeRegistry:
     return registry
 
 
-@pytest.fixture
-def server(fake: FakeRegistry) -> Iterator[Server]:
-    with serving(fake) as served:
-        yield served
-
-
 def peak(*, anew: bool = False) -> int:
     """The most memory this process has had, in bytes; counted anew if wanted."""
     if anew:

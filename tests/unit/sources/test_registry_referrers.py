@@ -42,12 +42,6 @@ def fake() -> FakeRegistry:
     return registry
 
 
-@pytest.fixture
-def server(fake: FakeRegistry) -> Iterator[Server]:
-    with serving(fake) as served:
-        yield served
-
-
 def entry_of(raw: bytes, **changes: Json) -> Json:
     members: dict[str, Json] = {
         "mediaType": OCI_MANIFEST,

@@ -2,7 +2,6 @@
 
 import itertools
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -13,7 +12,7 @@ from enforcer.sources.registry.errors import RegistryError
 from enforcer.sources.registry.patience import MAX_WAIT_SECONDS, wait_seconds
 from tests.registry.fake import FakeRegistry, Rule, at
 from tests.registry.rig import refused, signatures, take
-from tests.registry.server import Reply, Seen, Server, serving
+from tests.registry.server import Reply, Seen, Server
 from tests.unit.sources.signed import image, signature
 
 IMAGE = image("of a busy registry")
@@ -27,12 +26,6 @@ def fake() -> FakeRegistry:
     registry.push(IMAGE.manifest, "1")
     registry.attach(SIGNED)
     return registry
-
-
-@pytest.fixture
-def server(fake: FakeRegistry) -> Iterator[Server]:
-    with serving(fake) as served:
-        yield served
 
 
 def first(count: int, part: str, reply: Reply) -> Rule:
