@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 STATE = Path("/run/standin")
@@ -37,10 +38,23 @@ def main(words: list[str]) -> int:
         return 0 if _pid(names[0]) else 3
     if word in ("daemon-reload", "reset-failed"):
         return 0
-    lock = (STATE / "lock").open("w")  # one job after the other, as systemd has it
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    for name in names:
-        {"start": start, "stop": stop, "restart": restart, "reload": reload}[word](name)
+    jobs = {"start": start, "stop": stop, "restart": restart, "reload": reload}
+    return _to_the_end(jobs[word], names)
+
+
+def _to_the_end(job: Callable[[str], None], names: list[str]) -> int:
+    """Do it as systemd does: one job after the other, and also if who asked is killed.
+
+    The job is in a session of its own, so a signal to a group of processes spares it.
+    """
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.setsid()
+    with (STATE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in names:
+            job(name)
     return 0
 
 
