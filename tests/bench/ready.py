@@ -23,6 +23,10 @@ from tests.bench.measure import (
 from tests.bench.stage import Stage
 
 ROUNDS = 7
+# As on a host: developers' tools are not installed there, and structlog loads rich if
+# it can. `make bench` makes it.
+INSTALLED = (str(Path(sys.prefix) / "plain" / "bin" / "python"), "-I")
+ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 SOCKETS = ("ask.sock", "enforcer.sock", "admin.sock")
 LIMIT_SECONDS = 30.0  # a loaded machine; it needs a third of one
 POLL_SECONDS = 0.001
@@ -37,25 +41,24 @@ _DAEMON, _READY = "python -c 'import enforcer.daemon'", "enforcerd, until ready"
 def measure(stage: Stage) -> Group:
     """Start the daemon on the stage's folders, again and again."""
     stage.host.stop()
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
 
     def python(code: str) -> Probe:
         # os._exit: the daemon does not end when it is ready, so nobody else tidies up.
         whole = f"{code}; import os; os._exit(0)"
-        return timed(partial(spawn, (sys.executable, "-c", whole), environment))
+        return timed(partial(spawn, (*INSTALLED, "-c", whole), ENVIRONMENT))
 
     probes: dict[str, Probe] = {
         _PASS: python("pass"),
         _IMPORTS: python("import grpc, cryptography"),
         _DAEMON: python("import enforcer.daemon"),
-        _READY: partial(_until_ready, stage, environment),
+        _READY: partial(_until_ready, stage),
     }
     baselines = {_IMPORTS: _PASS, _DAEMON: _IMPORTS, _READY: _IMPORTS}
     made = rows(interleave(probes, rounds(ROUNDS)), baselines)
     return Group("exec to ready", made)
 
 
-def _until_ready(stage: Stage, environment: dict[str, str]) -> float:
+def _until_ready(stage: Stage) -> float:
     host = stage.host
     run = host.home / "ready"  # of root's: nobody makes sockets for it
     folders = {"config": host.config, "state": host.state, "run": run}
@@ -63,8 +66,7 @@ def _until_ready(stage: Stage, environment: dict[str, str]) -> float:
     for name in SOCKETS:
         (run / name).unlink(missing_ok=True)
     started = time.perf_counter()
-    command = (sys.executable, "-m", "enforcer.daemon", *options)
-    pid = start(command, environment)
+    pid = start((*INSTALLED, "-m", "enforcer.daemon", *options), ENVIRONMENT)
     try:
         wait_for(run)
         return milliseconds_since(started)

@@ -13,7 +13,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ from tests.bench.measure import (
     start,
     timed,
 )
-from tests.bench.ready import SOCKETS, wait_for
+from tests.bench.ready import ENVIRONMENT, INSTALLED, SOCKETS, wait_for
 from tests.bench.stage import Stage
 from tests.pki import NOW, ca_template, issue, leaf_template, pems
 
@@ -239,9 +238,8 @@ def _daemon(
     options = [word for n, p in folders.items() for word in (f"--{n}-dir", str(p))]
     for name in SOCKETS:
         (run / name).unlink(missing_ok=True)
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
     began = time.perf_counter()
-    pid = start((sys.executable, "-m", "enforcer.daemon", *options), environment)
+    pid = start((*INSTALLED, "-m", "enforcer.daemon", *options), ENVIRONMENT)
     try:
         wait_for(run)
         spent = milliseconds_since(began)
