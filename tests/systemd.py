@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-WAIT_SECONDS = 20  # a loaded two-core machine; a program of ours needs one
+WAIT_SECONDS = 60  # a loaded two-core machine; a program of ours needs one
 
 
 class Systemd:

@@ -171,7 +171,7 @@ class Containerd:
         *words: str | Path,
         namespace: str = "default",
         check: bool = True,
-        timeout_seconds: float = 60,
+        timeout_seconds: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         """Run `ctr` against it; with `check`, failure is an EngineError."""
         options = ["--address", str(self.socket), "--namespace", namespace]

@@ -123,7 +123,7 @@ class Dockerd:
         self,
         *words: str | Path,
         check: bool = True,
-        timeout_seconds: float = 60,
+        timeout_seconds: float = 120,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run the docker command of the same release, with a clean HOME.

@@ -28,7 +28,7 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")
 USER = 64999 if os.geteuid() == 0 else os.geteuid()
 # Whom what speaks to networks runs as: another one.
 FETCH_USER = 64998 if os.geteuid() == 0 else os.geteuid()
-POLICY_SECONDS = 30  # a change is in force within one; the machine may be busy
+POLICY_SECONDS = 60  # a change is in force within one; the machine may be busy
 
 
 class EnforcedHost:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-START_SECONDS = 30  # a loaded two-core machine; an engine needs one or two
+START_SECONDS = 90  # a loaded two-core machine; an engine needs one or two
 TERMINATE_SECONDS = 20  # dockerd gives its containers 15 before it kills them
 LOG_TAIL = 3000
 
@@ -18,7 +18,7 @@ def run(
     command: Sequence[str | Path],
     *,
     env: Mapping[str, str],
-    timeout_seconds: float = 60,
+    timeout_seconds: float = 120,
     check: bool = True,
     cwd: Path | None = None,
     stdin: str | None = None,

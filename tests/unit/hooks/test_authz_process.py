@@ -17,7 +17,7 @@ PROGRAM = Path(enforcer.hooks.authz.__file__).with_name("__main__.py")
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-E", str(PROGRAM))
 # A listening socket on standard input becomes systemd's first (sd_listen_fds(3)).
 ACTIVATED = ("/bin/sh", "-c", 'exec 3<&0 </dev/null; LISTEN_PID=$$ exec "$@"', "sh")
-WAIT_SECONDS = 20  # a loaded two-core machine; it needs a tenth of one
+WAIT_SECONDS = 60  # a loaded two-core machine; it needs a tenth of one
 
 
 @pytest.fixture
