@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,18 @@ def prove(stage: Stage, *words: str) -> Proof:
 def everything(stage: Stage) -> set[str]:
     """Every path in the engine's folders, but for what it names by itself as it goes.
 
-    And everywhere else what bears a mark of ours.
+    And everywhere else what bears a mark of ours. Where a call was broken off, Docker
+    may leave half a blob, for a day, and the empty folder of a container's streams.
     """
     home = _containerd(stage).home
-    found = {str(path) for path in _below(home) if "moby-detect" not in str(path)}
+    streams = home / "exec" / "containerd"
+    found = {
+        str(path)
+        for path in _below(home)
+        if "moby-detect" not in str(path)
+        and "/ingest/" not in str(path)
+        and not (path.parent == streams and _is_empty(path))
+    }
     for top, depth in OUTSIDE.items():
         found |= {str(p) for p in _below(Path(top), depth) if MARK in p.name}
     return found
@@ -85,8 +94,8 @@ def everything(stage: Stage) -> set[str]:
 def listed(stage: Stage) -> set[str]:
     """What the engine's own API lists, of whatever namespace.
 
-    But for leases that hold nothing: dockerd forgets one for a day where a call was
-    broken off at its very beginning, and nothing tells whose it was.
+    But for leases that hold nothing, or half a blob: dockerd forgets one for a day
+    where a call was broken off at its beginning, and nothing tells whose it was.
     """
     with grpc.insecure_channel(
         f"unix:{_containerd(stage).socket}",
@@ -127,8 +136,9 @@ def _in_containerd(channel: grpc.Channel) -> Iterator[str]:
         for lease in leases.List(leases_pb2.ListRequest(), metadata=here).leases:
             held = leases_pb2.ListResourcesRequest(id=lease.id)
             resources = leases.ListResources(held, metadata=here).resources
-            if resources or MARK in lease.id:
-                yield f"{name} lease {lease.id}"
+            kept = sorted(f"{r.type}:{r.id}" for r in resources if r.type != "ingests")
+            if kept or MARK in lease.id:
+                yield f"{name} lease {lease.id} {' '.join(kept)}"
         content = content_pb2_grpc.ContentStub(channel)
         for page in content.List(content_pb2.ListContentRequest(), metadata=here):
             yield from (f"{name} content {blob.digest}" for blob in page.info)
@@ -141,6 +151,12 @@ def _in_containerd(channel: grpc.Channel) -> Iterator[str]:
 def _containerd(stage: Stage) -> Containerd:
     engine = stage.engine
     return engine.containerd if isinstance(engine, Dockerd) else engine
+
+
+def _is_empty(folder: Path) -> bool:
+    with suppress(OSError):
+        return not any(folder.iterdir())
+    return False
 
 
 def _below(folder: Path, depth: int = 100) -> list[Path]:
