@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,6 +72,27 @@ def prove(stage: Stage, *words: str) -> Proof:
     proof = Proof(done.returncode, tuple(said["doors"]), done.stdout, done.stderr)
     assert said["open"] == len(proof.doors_that("open"))
     return proof
+
+
+def kill_runs(stage: Stage, number: int) -> None:
+    """Kill so many runs, at moments all over one; at least one has left something.
+
+    How long a run is, the run before it says: machines differ, and so does what else
+    they do. Where nothing was left, it is tried again.
+    """
+    before = listed(stage)
+    command = [sys.executable, "-m", "enforcer", *stage.host.folders, "prove"]
+    since = time.monotonic()
+    prove(stage)
+    whole = time.monotonic() - since
+    left = tried = 0
+    while tried < number or (not left and tried < 5 * number):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as killed:
+            time.sleep(whole * (tried % number) / number)
+            killed.kill()
+        tried += 1
+        left += listed(stage) != before
+    assert left > 0  # or nothing was tried
 
 
 def everything(stage: Stage) -> set[str]:
