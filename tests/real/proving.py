@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ MARK = "enforcer-prove-"
 # Where something named by a mark could be outside of an engine's own folders, and how
 # many folders below.
 OUTSIDE = {"/run/containerd": 4, "/sys/fs/cgroup": 3, "/tmp": 1}
+_ENGINES_OWN = re.compile(r"moby-detect|/ingest/|/netns|runtime\.v2\.task/[^/]+/\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +97,33 @@ def kill_runs(stage: Stage, number: int) -> None:
     assert left > 0  # or nothing was tried
 
 
+def left_behind(stage: Stage, before: set[str]) -> set[str]:
+    """What is there of all that can be, and was not `before`.
+
+    What an engine was about to make when a run was killed may come after the next one
+    has cleaned up; then the one after that finds it.
+    """
+    found = (everything(stage) | listed(stage)) - before
+    for _ in range(3):
+        if found:
+            prove(stage)
+            found = (everything(stage) | listed(stage)) - before
+    return found
+
+
 def everything(stage: Stage) -> set[str]:
     """Every path in the engine's folders, but for what it names by itself as it goes.
 
-    And everywhere else what bears a mark of ours. Where a call was broken off, Docker
-    may leave half a blob, for a day, and the empty folder of a container's streams.
+    And everywhere else what bears a mark of ours. Where a call was broken off, engines
+    may leave half a blob, for a day, the empty folder of a container's streams, and
+    what they were removing under a name with a dot.
     """
     home = _containerd(stage).home
     streams = home / "exec" / "containerd"
     found = {
         str(path)
         for path in _below(home)
-        if "moby-detect" not in str(path)
-        and "/ingest/" not in str(path)
+        if not _ENGINES_OWN.search(str(path))
         and not (path.parent == streams and _is_empty(path))
     }
     for top, depth in OUTSIDE.items():
@@ -158,11 +174,15 @@ def _in_containerd(channel: grpc.Channel) -> Iterator[str]:
             yield f"{name} container {container.id}"
         leases = leases_pb2_grpc.LeasesStub(channel)
         for lease in leases.List(leases_pb2.ListRequest(), metadata=here).leases:
-            held = leases_pb2.ListResourcesRequest(id=lease.id)
-            resources = leases.ListResources(held, metadata=here).resources
-            kept = sorted(f"{r.type}:{r.id}" for r in resources if r.type != "ingests")
+            kept = []
+            with suppress(grpc.RpcError):  # gone since
+                held = leases_pb2.ListResourcesRequest(id=lease.id)
+                found = leases.ListResources(held, metadata=here).resources
+                kept = [
+                    f"{one.type}:{one.id}" for one in found if one.type != "ingests"
+                ]
             if kept or MARK in lease.id:
-                yield f"{name} lease {lease.id} {' '.join(kept)}"
+                yield f"{name} lease {lease.id} {' '.join(sorted(kept))}"
         content = content_pb2_grpc.ContentStub(channel)
         for page in content.List(content_pb2.ListContentRequest(), metadata=here):
             yield from (f"{name} content {blob.digest}" for blob in page.info)

@@ -37,9 +37,8 @@ from enforcer.sources.engines.pb import (
 )
 
 CONNECT_SECONDS = 2.0
-RUNC_ROOT = Path(
-    "/run/containerd/runc"
-)  # where runc keeps its state, whatever the engine
+RUNC_ROOT = Path("/run/containerd/runc")  # its state, whatever the engine
+CGROUPS = Path("/sys/fs/cgroup")
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -113,9 +112,13 @@ class Store:
             raise SaidNoError(f"containerd keeps the namespace {mark}")
 
     def empty_folders(self, but: Collection[str]) -> Iterator[Path]:
-        """Return the folders that stay of namespaces of ours, `but` for those there."""
+        """Return the folders that stay of namespaces of ours, `but` for those there.
+
+        And the control groups of ours, in each hierarchy or the one.
+        """
         root, state = self.engine.root, self.engine.state
-        for place in (state / TASKS, root / TASKS, RUNC_ROOT):
+        places = (state / TASKS, root / TASKS, RUNC_ROOT, CGROUPS, *CGROUPS.glob("*"))
+        for place in places:
             for folder in place.glob("*"):
                 if is_mark(folder.name) and folder.name not in but:
                     yield folder
