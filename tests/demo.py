@@ -105,7 +105,7 @@ def _containerd_part(host: EnforcedHost, containerd: Containerd) -> None:
         name = f"docker.io/library/{tag}"
         _command(f"ctr run --rm {name} {signer.name}")
         container = f"{signer.name}-{os.getpid()}"
-        done = containerd.ctr("run", "--rm", name, container, check=False)
+        done = containerd.run(name, container, check=False)
         _result(done, expected=signer is host.acme)
 
 

@@ -1,5 +1,7 @@
 """A private containerd: folders, socket and PATH of its own, and `ctr` to drive it."""
 
+import contextlib
+import itertools
 import os
 import shutil
 import socket
@@ -21,6 +23,7 @@ from tests.engines.process import Daemon, run
 
 NAMESPACES = ("default", "k8s.io")  # each a control group and a folder of runc's
 SANDBOX_IMAGE = "docker.io/library/pause:1"
+_numbers = itertools.count(1)
 
 # `opt` is moved because containerd puts /opt/containerd/bin in front of PATH, so a
 # runc in there would run instead of the gate.
@@ -181,6 +184,22 @@ class Containerd:
             check=check,
             timeout_seconds=timeout_seconds,
         )
+
+    def run(
+        self, *words: str, namespace: str = "default", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `ctr run --rm`; what the container prints is all in `stdout`.
+
+        Its shim writes that to a file, and has done so when it is gone. ctr itself may
+        end before it has copied everything.
+        """
+        printed = self.home / f"printed-{next(_numbers)}"
+        command = ("run", "--rm", f"--log-uri=file://{printed}", *words)
+        done = self.ctr(*command, namespace=namespace, check=check)
+        with contextlib.suppress(FileNotFoundError):
+            done.stdout += printed.read_text()
+            printed.unlink()
+        return done
 
     def container_id(self, name: str) -> str:
         """A container id that no other private containerd uses."""

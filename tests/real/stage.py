@@ -193,8 +193,9 @@ class Stage:
         if isinstance(self.engine, Dockerd):
             return self.engine.docker("run", "--rm", image.name, *words, check=False)
         name = self.container(self.name("run"))
-        command = ["run", "--rm", image.full, name, *words]
-        return self.engine.ctr(*command, namespace=namespace, check=False)
+        return self.engine.run(
+            image.full, name, *words, namespace=namespace, check=False
+        )
 
     def container(self, name: str) -> str:
         """Return what a container is to be called; ctr's share one folder."""

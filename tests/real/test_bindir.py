@@ -61,8 +61,7 @@ class Pulls:
         """Start what was pulled."""
         containerd = self.stage.containerd
         container = containerd.container_id(self.stage.name("run"))
-        words = ("run", "--rm", name, container)
-        return containerd.ctr(*words, namespace=namespace, check=False)
+        return containerd.run(name, container, namespace=namespace, check=False)
 
     def allowed(self, name: str) -> bool:
         """Whether an allowed pull of that name is on record."""

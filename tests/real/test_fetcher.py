@@ -129,7 +129,7 @@ def pull(stage: Stage, name: str) -> tuple[Done, float]:
 
 def start(stage: Stage, name: str) -> Done:
     container = stage.containerd.container_id(stage.name("run"))
-    return stage.containerd.ctr("run", "--rm", name, container, check=False)
+    return stage.containerd.run(name, container, check=False)
 
 
 def verdicts(stage: Stage, name: str) -> list[tuple[str, str]]:

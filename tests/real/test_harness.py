@@ -52,7 +52,7 @@ def test_ctr_runs_an_imported_image(
     engine: Containerd = request.getfixturevalue(generation)
     engine.ctr("images", "import", archive)
 
-    done = engine.ctr("run", "--rm", full_name(NAME), engine.container_id("run"))
+    done = engine.run(full_name(NAME), engine.container_id("run"))
 
     assert done.stdout == f"{TEXT}\n"
 
@@ -159,7 +159,7 @@ def test_without_a_runc_in_the_gate_folder_ctr_starts_nothing(archive: Path) -> 
         engine.ctr("images", "import", archive)
 
         name = engine.container_id("run")
-        done = engine.ctr("run", "--rm", full_name(NAME), name, check=False)
+        done = engine.run(full_name(NAME), name, check=False)
 
     assert done.returncode == 1
     assert TEXT not in done.stdout

@@ -45,7 +45,7 @@ def test_an_engine_in_a_container_starts_what_it_likes(
 
     outside = gated_docker.run(evil)
     name = nested.container_id(gated_docker.name("inner"))
-    inside = nested.ctr("run", "--rm", evil.full, name, check=False)
+    inside = nested.run(evil.full, name, check=False)
 
     assert "[ENF-1001]" in outside.stderr
     assert (inside.returncode, inside.stdout) == (0, f"{evil.text}\n")

@@ -54,7 +54,7 @@ def test_a_container_in_dockers_namespace_that_docker_did_not_make_does_not_star
     engine = stage.docker.containerd
     name = engine.container_id(stage.name("aside"))
 
-    done = engine.ctr("run", "--rm", image.full, name, namespace="moby", check=False)
+    done = engine.run(image.full, name, namespace="moby", check=False)
 
     assert done.returncode == 1
     assert image.text not in said(done)
@@ -70,11 +70,11 @@ def test_dockers_record_of_a_container_does_not_vouch_for_another_of_that_id(
     good = stage.image("good")
     stage.sign(good)
     evil = _import(stage, "evil")
-    docker, ctr = stage.docker.docker, stage.docker.containerd.ctr
+    docker, containerd = stage.docker.docker, stage.docker.containerd
     container = docker("create", good.name).stdout.strip()
 
-    done = ctr("run", "--rm", evil.full, container, namespace="moby", check=False)
-    ctr("containers", "rm", container, namespace="moby", check=False)
+    done = containerd.run(evil.full, container, namespace="moby", check=False)
+    containerd.ctr("containers", "rm", container, namespace="moby", check=False)
     own = docker("start", "--attach", container, check=False)
     docker("rm", container)
 
