@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 
+from enforcer.sources.engines import docker
 from enforcer.sources.engines.pb import (
     containers_pb2,
     containers_pb2_grpc,
@@ -135,7 +136,9 @@ def listed(stage: Stage) -> set[str]:
     """What the engine's own API lists, of whatever namespace.
 
     But for leases that hold nothing, or half a blob: dockerd forgets one for a day
-    where a call was broken off at its beginning, and nothing tells whose it was.
+    where a call was broken off at its beginning, and nothing tells whose it was. And
+    for what dockerd has in containerd of a container, which it may forget, too: its
+    own list is the one that counts.
     """
     with grpc.insecure_channel(
         f"unix:{_containerd(stage).socket}",
@@ -171,7 +174,8 @@ def _in_containerd(channel: grpc.Channel) -> Iterator[str]:
         containers = containers_pb2_grpc.ContainersStub(channel)
         every = containers_pb2.ListContainersRequest()
         for container in containers.List(every, metadata=here).containers:
-            yield f"{name} container {container.id}"
+            if name != docker.NAMESPACE:
+                yield f"{name} container {container.id}"
         leases = leases_pb2_grpc.LeasesStub(channel)
         for lease in leases.List(leases_pb2.ListRequest(), metadata=here).leases:
             kept = []
