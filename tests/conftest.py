@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 # Locks of this checkout: what runs is in the room, and who waits for it at the door.
@@ -24,6 +25,12 @@ TOGETHER = {
     "tests/unit/cli/test_cli_vectors.py": "vectors",
     "tests/unit/sources/test_revocation_vectors.py": "vectors",
 }
+
+# Two tests share two cores: how long an example took says nothing about the program.
+settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("shared")
 
 
 class _FileByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types

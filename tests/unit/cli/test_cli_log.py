@@ -29,6 +29,9 @@ from enforcer.core.record import DecisionRecord
 from enforcer.core.subject import Subject
 from tests.unit.cli.host import Host
 
+# A fixture is made once for all examples; how long these take depends on the machine.
+_UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+WAIT_SECONDS = 60  # a loaded two-core machine; it needs one
 SIX_AGO = "six minutes ago"  # the time of day when it runs, not when it was collected
 MANIFEST = Digest.of(b"manifest")
 SIGNED = SignatureReport(
@@ -156,7 +159,7 @@ def test_without_a_log_there_is_nothing_to_read(host: Host) -> None:
     assert (done.status, "there is no audit.jsonl in" in done.err) == (3, True)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=_UNCHECKED)
 @given(st.lists(st.binary(max_size=60), max_size=5), st.text(max_size=40))
 def test_hostile_bytes_are_counted_and_never_shown(
     host: Host, junk: list[bytes], text: str
@@ -189,7 +192,7 @@ _SHAPES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=_UNCHECKED)
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -288,7 +291,7 @@ def test_decisions_are_shown_as_they_are_made(host: Host) -> None:
         log.append(decided(3))
         seen.append(json.loads(process.stdout.readline())["reference"])
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=WAIT_SECONDS)
 
     assert seen == ["app:1", "app:3"]
     assert (process.returncode, err) == (130, "")
@@ -301,7 +304,7 @@ def test_a_reader_that_has_left_is_noticed_without_a_word(host: Host) -> None:
         assert process.stdout
         assert "app:1" in process.stdout.readline()
         process.stdout.close()
-        process.wait(timeout=10)
+        process.wait(timeout=WAIT_SECONDS)
         assert process.stderr
         assert process.stderr.read() == ""
 
@@ -315,13 +318,13 @@ def test_only_a_terminal_gets_a_header(host: Host) -> None:
         command, stdout=theirs, env=env, preexec_fn=_interruptible
     ) as process:
         os.close(theirs)
-        read, until = b"", time.monotonic() + 10
+        read, until = b"", time.monotonic() + WAIT_SECONDS
         while b"app:1" not in read and time.monotonic() < until:
             if select.select([ours], [], [], 1)[0]:
                 read += os.read(ours, 4096)
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(WAIT_SECONDS)
         process.kill()
     os.close(ours)
     with watching(host) as piped:

@@ -41,7 +41,7 @@ class Gate:
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.file, *words], capture_output=True, text=True, check=False, timeout=10
+            [self.file, *words], capture_output=True, text=True, check=False, timeout=60
         )
 
     def _program(self, name: str, body: str) -> Path:

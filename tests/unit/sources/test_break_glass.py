@@ -24,6 +24,8 @@ BOOT = "3f2c9e0a-0000-4000-8000-000000000001"
 DIGEST = Digest.of(b"image")
 OTHER = Digest.of(b"another image")
 STARTED = 1000
+# A fixture is made once for all examples; how long these take depends on the machine.
+_UNCHECKED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs files of two owners")
 
 
@@ -237,7 +239,7 @@ def test_another_owners_grants_nothing(broken: Machine, name: str) -> None:
     assert not broken.grants
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=_UNCHECKED)
 @given(st.binary(max_size=400))
 def test_hostile_bytes_grant_nothing_and_raise_nothing(
     broken: Machine, raw: bytes

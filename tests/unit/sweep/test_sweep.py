@@ -329,13 +329,13 @@ def test_a_sweep_that_fails_is_told_and_does_not_end_the_thread(fleet: Fleet) ->
     fleet.running_now = [None]  # type: ignore[list-item]  # what no engine returns
     thread = threading.Thread(target=sweep.run, daemon=True)
     thread.start()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
 
     while not sweep.view.problems and time.monotonic() < until:
         time.sleep(0.01)
     alive = thread.is_alive()
     sweep.end()
-    thread.join(5)
+    thread.join(60)
 
     assert alive
     assert "the sweep failed with AttributeError [ENF-2405]" in sweep.view.problems
