@@ -18,9 +18,9 @@ from tests.engines.leftovers import unmount_below
 from tests.engines.process import EngineError, wait_until
 from tests.machine.nspawn import CACHE, ENVIRONMENT, Nspawn
 
-BOOT_SECONDS = 60  # 1.5 when nothing else runs; a job may hold it up
-STOP_SECONDS = 100  # systemd gives a unit 90 before it kills it
-COMMAND_SECONDS = 120
+BOOT_SECONDS = 180  # 1.5 when nothing else runs; a job may hold it up
+STOP_SECONDS = 180  # systemd gives a unit 90 before it kills it
+COMMAND_SECONDS = 300  # the longest is `pip install`
 # On ext4 and not on the overlay: overlayfs does not stack, and the engines use it.
 OWN_FOLDERS = ("var/lib/docker", "var/lib/containerd")
 

@@ -18,7 +18,7 @@ ENVIRONMENT = {
     "TERM": "dumb",
 }
 FIRST_PROCESS_SECONDS = 60  # well under one when nothing else runs
-CGROUP_SECONDS = 10  # the kernel takes a moment to see that a group is empty
+CGROUP_SECONDS = 60  # the kernel takes a moment to see that a group is empty
 CONSOLE_TAIL = 4000
 _NSPAWN_ENVIRONMENT = {
     # A host that still has the old control groups boots a Debian that has the new.
