@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import json
+import random
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
@@ -25,10 +26,8 @@ def running_registry(
 
     `users` are names and passwords; with them, nobody else may do anything.
     """
-    with socket.socket() as probe:
-        host, _, port = address.partition(":")
-        probe.bind((host, int(port)))
-        where = probe.getsockname()
+    host, _, port = address.partition(":")
+    where = (host, int(port) or _free_port(host))
     address = f"{where[0]}:{where[1]}"
     (home / "config.yml").write_text(json.dumps(_settings(home, address, tls, users)))
     command = (str(program("docker-registry")), "serve", str(home / "config.yml"))
@@ -43,6 +42,15 @@ def running_registry(
         yield address
     finally:
         daemon.stop()
+
+
+def _free_port(host: str) -> int:
+    """Return one that the kernel gives to nobody meanwhile (ip(7): local ports)."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
 
 
 def _settings(
