@@ -507,13 +507,12 @@ def test_a_broken_policy_leaves_the_last_good_one_in_force(systemd: Systemd) -> 
     more = systemd.home / "config" / "policy.d" / "more.yaml"
 
     more.write_text("apiVersion: enforcer/v1\nexpiry: never\n")
-    broken = becomes(systemd, lambda s: s.policy_problem)
+    broken = becomes(systemd, lambda s: f"{more}:2: " in s.policy_problem)
     still = ask(systemd.home / "run" / "enforcer.sock")
     more.write_text("apiVersion: enforcer/v1\nexpiry: now\n")
     mended = becomes(systemd, lambda s: s.policy_digest != good)
 
     assert broken.policy_digest == good
-    assert f"{more}:2: " in broken.policy_problem
     assert still.code == "ENF-1001"  # judged, not refused for want of a policy
     assert mended.policy_problem == ""
     (systemd.home / "config" / "policy.d").chmod(0o777)
@@ -549,14 +548,13 @@ def test_changed_settings_are_in_force_by_themselves(systemd: Systemd) -> None:
     path.chmod(0o644)
     becomes(systemd, lambda s: not s.policy_problem)
     write_settings(systemd, mode="frobnicate")
-    broken = becomes(systemd, lambda s: s.policy_problem)
+    broken = becomes(systemd, lambda s: "frobnicate" in s.policy_problem)
     write_settings(systemd, mode="enforce")
     back = becomes(systemd, lambda s: s.mode == "enforce")
 
     assert any(n.startswith("mode: monitor - nothing") for n in monitor.notices)
     assert "enforcer.yaml can be written by group or others" in opened.policy_problem
     assert broken.mode == "monitor"
-    assert "frobnicate" in broken.policy_problem
     assert (back.policy_problem, list(back.notices)[1:]) == ("", [])
 
 
