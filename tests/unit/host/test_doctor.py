@@ -53,7 +53,7 @@ def _hangs(look: Look) -> Iterator[Finding | str]:
     [
         (_breaks, "could not find out: KeyError"),
         (_misses, "could not find out: No such file or directory /nowhere/at/all"),
-        (_hangs, "looking took longer than 0.3 s"),
+        (_hangs, "looking took longer than 3 s"),
     ],
 )
 def test_a_check_that_cannot_look_is_a_finding_and_spoils_no_other(
@@ -63,7 +63,7 @@ def test_a_check_that_cannot_look_is_a_finding_and_spoils_no_other(
     report = examine(
         look_at(tmp_path),
         {"odd": check, "good": _well},
-        check_seconds=0.3,
+        check_seconds=3,  # the others need none of it, but the machine may
     )
 
     assert report.checked == (("good", "all is well"),)
@@ -131,7 +131,7 @@ def _says(raw: bytes) -> Answer:
 
 
 def _trickles(client: socket.socket) -> None:
-    for _ in range(100):
+    for _ in range(1000):
         try:
             client.sendall(b"H")
         except OSError:
@@ -156,7 +156,7 @@ HEAD = b"HTTP/1.0 200 OK\r\n\r\n"
         _says(b""), _says(b"SSH-2.0-x\r\n"), _says(b"HTTP/1.0 500 no\r\n\r\n{}"),
         _says(HEAD), _says(HEAD + b"[]"), _says(HEAD + b'{"a":1,"a":2}'),
         _says(HEAD + b"\xff"), _says(HEAD + b"[" * 100_000), _trickles, _without_end,
-        lambda _: time.sleep(2),
+        lambda _: time.sleep(60),
     ],
     ids=["nothing", "ssh", "500", "empty", "a list", "twice", "no UTF-8", "deep",
          "a byte at a time", "without end", "silence"],
@@ -171,7 +171,7 @@ def test_a_strange_answer_is_an_error_of_ours_and_in_time(
     with pytest.raises(UnseenError):
         fetch_json(path, "/info", seconds=1)
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 def test_an_answer_in_one_piece_is_read(

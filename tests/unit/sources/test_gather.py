@@ -42,7 +42,9 @@ from tests.revoker import (
 )
 from tests.unit.core.test_verify import ACME, JWS, OTHER, STORES, statement, stored
 
-QUICK = Limits(ocsp_seconds=0.5, crl_seconds=0.5, total_seconds=3)
+QUICK = Limits(ocsp_seconds=0.5, crl_seconds=0.5, total_seconds=3)  # nothing comes
+PATIENT = Limits(ocsp_seconds=20, crl_seconds=20, total_seconds=60)
+LATE_SECONDS = 10.0  # for what is over within one, on a busy machine
 DEAD = "http://127.0.0.1:1/dead"
 
 
@@ -56,13 +58,15 @@ def authentic(chain: Sequence[Party]) -> AuthenticatedChain:
     return AuthenticatedChain(parse_chain(ders(chain)), frozenset({chain[-1].der}))
 
 
-def ask(chain: Sequence[Party], *, thorough: bool = False) -> Gathered:
+def ask(
+    chain: Sequence[Party], *, thorough: bool = False, limits: Limits = PATIENT
+) -> Gathered:
     return gather(
         [authentic(chain)],
         NOW,
         fetcher=HttpFetcher(),
         thorough=thorough,
-        limits=QUICK,
+        limits=limits,
     )
 
 
@@ -126,7 +130,7 @@ def test_a_signature_that_is_not_authentic_leads_nowhere(revoker: Revoker) -> No
     (known,) = authenticated_chains(
         stored(envelope), [IMAGE], statement("audit"), trusted, NOW
     )
-    gather([known], NOW, fetcher=HttpFetcher(), limits=QUICK)
+    gather([known], NOW, fetcher=HttpFetcher(), limits=PATIENT)
     assert revoker.paths() == ["/o"]
 
 
@@ -273,7 +277,7 @@ def test_what_is_shared_by_two_chains_is_asked_for_once(revoker: Revoker) -> Non
     revoker.serve("/l", make_crl(chain[1], Listed(5)))
 
     known = authentic(chain)
-    gather([known, known], NOW, fetcher=HttpFetcher(), limits=QUICK)
+    gather([known, known], NOW, fetcher=HttpFetcher(), limits=PATIENT)
 
     assert revoker.paths() == ["/l"]
 
@@ -289,7 +293,7 @@ WRONG: dict[str, tuple[Reply, str]] = {
         "answered 302, not 200",
     ),
     "truncated": (Reply(b"short", length=99), "IncompleteRead"),
-    "slow": (Reply(b"x", wait_seconds=5), "took more than 0.5 s"),
+    "slow": (Reply(b"x", wait_seconds=60), "took more than 0.5 s"),
     "dripping": (Reply(b"x" * 500, drip_seconds=0.1), "took more than 0.5 s"),
     "endless": (Reply(b"x" * 4096, endless=True), f"gives {MAX_OCSP_BYTES} bytes or"),
     "huge": (Reply(bytes(MAX_OCSP_BYTES)), f"gives {MAX_OCSP_BYTES} bytes or more"),
@@ -311,23 +315,23 @@ def test_whatever_a_responder_does_is_a_line_and_no_evidence(
     chain = signer_chain(responders(revoker.serve("/o", reply)))
 
     started = time.monotonic()
-    found = ask(chain)
+    found = ask(chain, limits=QUICK if "took" in because else PATIENT)
 
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < LATE_SECONDS
     assert not passes(chain, found)
     assert because in becauses(found)[0]
 
 
 def test_all_of_it_has_a_deadline(revoker: Revoker) -> None:
     """Ten responders that never answer take no longer than one run may."""
-    urls = [revoker.serve(f"/{n}", Reply(wait_seconds=9)) for n in range(8)]
+    urls = [revoker.serve(f"/{n}", Reply(wait_seconds=60)) for n in range(8)]
     chain = signer_chain(responders(*urls))
-    limits = Limits(ocsp_seconds=0.3, total_seconds=0.7)
+    limits = Limits(ocsp_seconds=1.5, total_seconds=2)
 
     started = time.monotonic()
     found = gather([authentic(chain)], NOW, fetcher=HttpFetcher(), limits=limits)
 
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < LATE_SECONDS  # and not twelve
     assert becauses(found)[-1] == "was not asked: no time left"
 
 
@@ -349,7 +353,7 @@ def test_a_list_has_a_limit_of_its_own(revoker: Revoker) -> None:
     chain = signer_chain(points([revoker.serve("/l", endless)]))
 
     found = gather(
-        [authentic(chain)], NOW, fetcher=HttpFetcher(), limits=Limits(crl_seconds=5)
+        [authentic(chain)], NOW, fetcher=HttpFetcher(), limits=Limits(crl_seconds=30)
     )
 
     assert becauses(found) == [f"gives {MAX_CRL_BYTES} bytes or more"]

@@ -325,12 +325,12 @@ def test_a_helper_that_hangs_is_ended(helper: Callable[[str], dict[str, str]]) -
 
     what = refused(
         lambda: load_credential(
-            HOST, "app", environment=environment, helper="acme", helper_seconds=0.5
+            HOST, "app", environment=environment, helper="acme", helper_seconds=2
         )
     )
 
-    assert "gave no answer within 0.5 s" in what
-    assert time.monotonic() - started < 5
+    assert "gave no answer within 2 s" in what
+    assert time.monotonic() - started < 20  # and not 300
     group = int(Path(environment["ASKED"]).read_text())
     wait_until(lambda: not _lives(group), "all of the helper is gone")
 

@@ -16,7 +16,12 @@ from enforcer.ports import EngineError, HeldImage, Holdings, RefusedContainer, R
 from enforcer.sources.resolver import ResolverClient, live_wire, wire
 from enforcer.sources.resolver.pb import resolver_pb2 as pb
 from tests.unit.sources.serving import serving
-from tests.unit.sources.test_resolver_client import answers, claim, path
+from tests.unit.sources.test_resolver_client import (
+    PATIENT_SECONDS,
+    answers,
+    claim,
+    path,
+)
 from tests.unit.sweep.fleet import Fleet, container
 from tests.unit.test_admission import World
 
@@ -162,7 +167,7 @@ def test_the_client_asks_all_five(path: Path) -> None:
     )
     gave_up = RefusedContainer("/var/lib/docker", "r1", "db", "ENF-1601", claim())
 
-    client = ResolverClient(path, seconds=5)
+    client = ResolverClient(path, seconds=PATIENT_SECONDS)
     with serving(path, answers(*replies)), contextlib.closing(client):
         assert client.running() == roll
         assert client.refused() == ()

@@ -122,6 +122,7 @@ def test_nobody_there_is_an_error_that_names_the_socket(tmp_path: Path) -> None:
         DockerApi(tmp_path / "none.sock").start("abc")
 
 
+@pytest.mark.alone  # "at once" is a tenth of a second
 def test_what_fails_at_once_is_told_and_what_takes_long_is_not_waited_for() -> None:
     """A container that does not mind SIGTERM must not hold up the sweep."""
     background = Background()
@@ -133,9 +134,9 @@ def test_what_fails_at_once_is_told_and_what_takes_long_is_not_waited_for() -> N
     with pytest.raises(EngineError, match="no"):
         background.begin(fail)
     began = time.monotonic()
-    background.begin(lambda: ended.wait(5))
+    background.begin(lambda: ended.wait(60))
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     ended.set()
 
 
@@ -145,7 +146,7 @@ def test_no_more_is_begun_at_once_than_the_bound() -> None:
     ended = threading.Event()
     with ThreadPoolExecutor(MAX_AT_ONCE) as threads:
         for _ in range(MAX_AT_ONCE):
-            threads.submit(background.begin, lambda: ended.wait(30))
+            threads.submit(background.begin, lambda: ended.wait(120))
 
     with pytest.raises(EngineError) as caught:
         background.begin(lambda: None)

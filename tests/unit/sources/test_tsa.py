@@ -33,7 +33,7 @@ def right(request: bytes) -> Reply:
 
 
 def ask(url: str, hash_name: str = "sha256", **changes: Any) -> bytes:
-    options: dict[str, Any] = {"roots": (TSA.root,), "at": NOW, "deadline_seconds": 5}
+    options: dict[str, Any] = {"roots": (TSA.root,), "at": NOW, "deadline_seconds": 30}
     return request_timestamp(url, SIGNED, hash_name, **(options | changes))
 
 
@@ -259,7 +259,7 @@ def test_a_server_that_drips_is_given_up_on(start: bytes) -> None:
 
     def drip() -> Iterator[bytes]:
         yield start
-        for _ in range(40):
+        for _ in range(1000):
             time.sleep(0.05)
             yield b"x"
 
@@ -270,7 +270,7 @@ def test_a_server_that_drips_is_given_up_on(start: bytes) -> None:
 
     assert error.code is Code.TSA_UNREACHABLE
     assert error.what.endswith('": it did not answer within 0.3 seconds')
-    assert took < 1.5
+    assert took < 15  # and not fifty
 
 
 def test_an_https_server_must_have_a_certificate_the_host_trusts(
