@@ -174,6 +174,7 @@ def test_it_only_listens_to_a_runtime_that_cannot_ask(
         (YES, ""),
     ],
 )
+@pytest.mark.alone  # half of the runtime's two seconds are all that it has
 def test_it_decides_where_the_runtime_asks(
     answer: bytes, reason: str, host: Host, runtime: Runtime
 ) -> None:
@@ -248,6 +249,7 @@ def test_a_question_that_tells_no_image_is_rejected(
 
 
 @pytest.mark.parametrize("mode", ["monitor", "enforce"])
+@pytest.mark.alone
 def test_monitor_mode_takes_both_words(mode: str, host: Host, runtime: Runtime) -> None:
     """gate.conf and the daemon's own mode have to agree, here as at the gate."""
     (host.home / "gate.conf").write_text("mode=monitor\n")

@@ -1,4 +1,7 @@
-"""Plug-ins as processes: named ones only, bounded in time and bytes, gone after."""
+"""Plug-ins as processes: named ones only, bounded in time and bytes, gone after.
+
+Each call has one second, so those that are to end well run alone.
+"""
 
 import json
 import os
@@ -53,6 +56,7 @@ def ask(run: PluginRunner) -> bool:
     return run.ask(DEMAND, frozenset({IDENTITY}), QUESTION)[IDENTITY].success
 
 
+@pytest.mark.alone
 def test_a_named_plugin_is_asked_and_answers(tmp_path: Path) -> None:
     """It gets the question on standard input and none of our environment."""
     seen = tmp_path / "seen"
@@ -125,6 +129,7 @@ def test_a_linked_plugin_is_never_started(tmp_path: Path) -> None:
         ("head -c 3000000 /dev/zero", "more than|status"),
     ],
 )
+@pytest.mark.alone
 def test_whatever_a_plugin_does_is_bounded(
     tmp_path: Path, verify: str, why: str
 ) -> None:
@@ -135,9 +140,10 @@ def test_whatever_a_plugin_does_is_bounded(
     with pytest.raises(PluginError, match=why):
         ask(runner(path))
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15  # and not thirty
 
 
+@pytest.mark.alone
 def test_nothing_a_plugin_started_outlives_it(tmp_path: Path) -> None:
     """Neither a child in its session, nor one that left it."""
     pids = tmp_path / "pids"
