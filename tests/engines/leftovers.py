@@ -161,11 +161,12 @@ def _parents() -> dict[int, int]:
 def _pipe_folders(pid: int) -> set[Path]:
     """The folders of ctr's pipes a process has open."""
     found = set()
-    for link in (PROC / str(pid) / "fd").glob("*"):
-        with contextlib.suppress(OSError):
-            pipe = link.readlink()
-            if pipe.is_relative_to(CTR_PIPES) and pipe.parent != CTR_PIPES:
-                found.add(pipe.parent)
+    with contextlib.suppress(OSError):  # it ended while we looked
+        for link in (PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                pipe = link.readlink()
+                if pipe.is_relative_to(CTR_PIPES) and pipe.parent != CTR_PIPES:
+                    found.add(pipe.parent)
     return found
 
 
