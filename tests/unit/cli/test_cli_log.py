@@ -41,8 +41,14 @@ SIGNED = SignatureReport(
 
 @cache
 def now() -> datetime:
-    """When the first of these tests ran."""
+    """When a test began."""
     return datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def _anew() -> None:
+    """Others use `decided`, too, and that may be long ago."""
+    now.cache_clear()
 
 
 def decided(

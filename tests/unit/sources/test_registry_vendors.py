@@ -108,7 +108,7 @@ def test_a_token_that_ends_is_had_anew_once(
     """ACR's last seconds; a service whose clock is wrong says any life it likes."""
     harbor = BY_NAME["Harbor"]
     assert isinstance(harbor.login, TokenLogin)
-    short = replace(harbor.login, life=1.0, says=says, issued={})
+    short = replace(harbor.login, says={"expires_in": 1, **says}, issued={})
     vendor = replace(harbor, login=short)
     access = vendor.access(throwaway_ca().pem)
     with (
