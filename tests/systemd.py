@@ -13,6 +13,8 @@ from pathlib import Path
 
 WAIT_SECONDS = 60  # a loaded two-core machine; a program of ours needs one
 
+LISTENING = "00010000"  # of /proc/net/unix: __SO_ACCEPTCON
+
 
 class Systemd:
     """Plays service manager for one program: starts it and hears what it says."""
@@ -73,6 +75,19 @@ class Systemd:
             process.kill()
             process.wait()
         self._channel.close()
+
+
+def wait_for_listener(*paths: Path) -> None:
+    """Wait until somebody listens at each path: bound, one still refuses."""
+    until = time.monotonic() + WAIT_SECONDS
+    missing = {str(path) for path in paths}
+    while missing:
+        assert time.monotonic() < until, f"nobody listens at {missing}"
+        time.sleep(0.01)
+        for line in Path("/proc/net/unix").read_text().splitlines():
+            words = line.split()
+            if words[3] == LISTENING:
+                missing.discard(words[-1])
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from enforcer.sources.trust import load_host_policy
 from tests.engines.process import wait_until
 from tests.engines.service import UNITS
 from tests.limits import SOMEBODY
-from tests.systemd import WAIT_SECONDS, Systemd, managing
+from tests.systemd import WAIT_SECONDS, Systemd, managing, wait_for_listener
 from tests.unit.sources.signed import image, pems
 
 BY_ITSELF_SECONDS = 20  # design: one
@@ -178,9 +178,7 @@ def test_takes_the_sockets_systemd_hands_over(systemd: Systemd) -> None:
     names = f"--fdname={':'.join(SOCKETS)}"
     told = ("--setenv=NOTIFY_SOCKET", "--setenv=WATCHDOG_USEC")
     activated = systemd.start(before=["systemd-socket-activate", *listen, names, *told])
-    waited = time.monotonic() + WAIT_SECONDS
-    while not Path(paths[0]).is_socket() and time.monotonic() < waited:
-        time.sleep(0.01)
+    wait_for_listener(*map(Path, paths))
     inode = Path(paths[0]).stat().st_ino
 
     answer = ask(Path(paths[0]))

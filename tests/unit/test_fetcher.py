@@ -24,7 +24,7 @@ from enforcer.sources.fetcher import FetcherClient, wire
 from enforcer.sources.fetcher.client import GRACE_SECONDS
 from tests.limits import SOMEBODY, open_to_all
 from tests.revoker import Reply, Revoker
-from tests.systemd import WAIT_SECONDS, Systemd, managing
+from tests.systemd import WAIT_SECONDS, Systemd, managing, wait_for_listener
 
 MARKED = "marked-6f1c-secret"
 
@@ -157,9 +157,7 @@ def _activated(systemd: Systemd) -> Path:
     path.parent.mkdir(mode=0o755)
     words = (f"--fdname={SOCKET}", f"--listen={path}")
     systemd.start(before=("systemd-socket-activate", *words))
-    until = time.monotonic() + WAIT_SECONDS
-    while not path.is_socket() and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_for_listener(path)
     return path
 
 

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from enforcer.ports import ContainerRef, EngineError, ImageRef
 from enforcer.sources.resolver import ResolverClient, wire
 from enforcer.sources.resolver.pb import resolver_pb2 as pb
 from tests.limits import SOMEBODY, open_to_all
-from tests.systemd import WAIT_SECONDS, Systemd, managing
+from tests.systemd import WAIT_SECONDS, Systemd, managing, wait_for_listener
 
 CONTAINER = ContainerRef("c1", "/nowhere/c1", "/run/runc", "create", os.getpid())
 
@@ -97,9 +96,7 @@ def test_takes_the_socket_systemd_hands_over(systemd: Systemd) -> None:
     path.parent.mkdir()
     words = ("--fdname=resolver.sock", f"--listen={path}")
     systemd.start(before=("systemd-socket-activate", *words))
-    until = time.monotonic() + WAIT_SECONDS
-    while not path.is_socket() and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_for_listener(path)
     inode = path.stat().st_ino
 
     assert code_of(path) is Code.ENGINE_UNKNOWN
@@ -127,9 +124,7 @@ def test_whom_the_socket_was_given_to_may_ask_and_nobody_else(
     path.parent.mkdir(mode=0o755)
     listen = ("systemd-socket-activate", "--fdname=resolver.sock", f"--listen={path}")
     systemd.start(before=listen)
-    until = time.monotonic() + WAIT_SECONDS
-    while not path.is_socket() and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_for_listener(path)
     os.chown(path, owner, -1)
     path.chmod(0o666)
     request = ttrpc.Request(wire.SERVICE, "Nothing", b"")
