@@ -196,6 +196,19 @@ def _in_containerd(channel: grpc.Channel) -> Iterator[str]:
             yield from (f"{name} snapshot {layer.name}" for layer in layers.info)
 
 
+def _leases(channel: grpc.Channel, namespace: str) -> Iterator[str]:
+    here = (("containerd-namespace", namespace),)
+    leases = leases_pb2_grpc.LeasesStub(channel)
+    for lease in leases.List(leases_pb2.ListRequest(), metadata=here).leases:
+        kept = []
+        with suppress(grpc.RpcError):  # gone since
+            held = leases_pb2.ListResourcesRequest(id=lease.id)
+            found = leases.ListResources(held, metadata=here).resources
+            kept = [f"{r.type}:{r.id}" for r in found if r.type != "ingests"]
+        if kept or MARK in lease.id:
+            yield f"{lease.id} {' '.join(sorted(kept))}"
+
+
 def _containerd(stage: Stage) -> Containerd:
     engine = stage.engine
     return engine.containerd if isinstance(engine, Dockerd) else engine
