@@ -25,6 +25,7 @@ from enforcer.sources.registry.transport import Answer
 MAX_REFERRERS = 1000  # of one subject
 MAX_PAGES = 20  # registries give fifty or a hundred a page
 MAX_LIST_BYTES = 4 * 1024 * 1024  # as for any manifest
+MAX_UNREADABLE = 100  # lines of one list; two million fit, and each is told of
 
 # How registries without the API answer, besides with what is no index: docker-registry
 # 404, ECR 405, GHCR 303 to another host.
@@ -180,10 +181,15 @@ def _entries(raw: bytes, place: str) -> Iterator[Referrer | Refused]:
     listed = members.get("manifests")
     if not isinstance(listed, list):
         raise wrong(place, "are in an index that lists nothing")
+    unreadable = 0
     for item in listed:
         try:
             yield _entry(item)
         except EnforcerError as error:
+            unreadable += 1
+            if unreadable > MAX_UNREADABLE:
+                what = f"have more than {MAX_UNREADABLE} lines that cannot be read"
+                raise wrong(place, what) from error
             yield refusal(place, error)
 
 

@@ -14,6 +14,7 @@ from enforcer.core.registry_access import Access
 from enforcer.core.strictjson import Json
 from enforcer.core.subject import Content
 from enforcer.sources.registry.client import Registry
+from enforcer.sources.registry.referrers import MAX_UNREADABLE
 from tests.registry.fake import FakeRegistry, at, index_reply, manifest_reply
 from tests.registry.rig import refused, signatures, take
 from tests.registry.server import Reply, Server, serving
@@ -272,6 +273,20 @@ def test_a_bad_line_does_not_lose_the_others(
 
     assert signatures(items) == list(SIGNATURES)
     assert len(refused(items)) == 1
+
+
+def test_a_list_of_nothing_but_bad_lines_is_not_told_line_by_line(
+    fake: FakeRegistry, server: Server
+) -> None:
+    """Two million fit into one list, and would be half a gigabyte of words."""
+    fake.tags = True
+    fake.rules.append(at(API, index_reply([0] * 100_000)))
+
+    items = take(server)
+
+    assert signatures(items) == list(SIGNATURES)
+    assert len(refused(items)) == MAX_UNREADABLE + 1
+    assert "more than 100 lines that cannot be read" in refused(items)[-1]
 
 
 def _of_another(fake: FakeRegistry) -> bytes:
