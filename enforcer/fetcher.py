@@ -39,7 +39,7 @@ from enforcer.peer import Peer
 from enforcer.sources.fetcher import wire
 from enforcer.sources.fetcher.pb import fetcher_pb2 as pb
 from enforcer.sources.registry.client import Registry
-from enforcer.sources.registry.collect import collect
+from enforcer.sources.registry.collect import Limits, collect
 from enforcer.sources.revocation.fetch import HttpFetcher
 
 RUN_DIR = Path("/run/enforcer")
@@ -86,8 +86,9 @@ def fetch_signatures(raw: bytes) -> Iterator[pb.Part]:
     """Yield what a registry holds about a reference, as it comes."""
     wanted = wire.parse_wanted(raw)
     until = time.monotonic() + wanted.seconds
+    limits = Limits(bytes=wire.MAX_HELD_BYTES, items=wire.MAX_HELD_ITEMS)
     with Registry(wanted.access, until) as registry:
-        for item in collect(registry, wanted.repository, wanted.reference):
+        for item in collect(registry, wanted.repository, wanted.reference, limits):
             yield wire.item_part(item)
 
 

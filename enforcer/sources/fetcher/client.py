@@ -24,9 +24,6 @@ __all__ = ["Fetched", "FetcherClient", "FetcherError"]
 
 GRACE_SECONDS = 0.5  # for the fetcher to say itself that its time was over
 CHUNK_BYTES = 256 * 1024
-# In memory at once, before anything is stored. A signature has some 5 KiB.
-MAX_FETCHED_BYTES = 64 * 1024 * 1024
-MAX_ITEMS = 4096
 _OVERHEAD = 64 * 1024  # of ttrpc, and of protobuf
 
 
@@ -191,5 +188,5 @@ def _received(connection: socket.socket, end: float) -> Iterator[bytes]:
             if (frame.kind, frame.stream) != (ttrpc.RESPONSE, 1):
                 raise ttrpc.ProtocolError("no part of an answer")
             yield ttrpc.decode_response(frame.payload)
-        if read > MAX_FETCHED_BYTES or count > MAX_ITEMS:
+        if read > wire.MAX_ANSWER_BYTES or count > wire.MAX_ANSWER_PARTS:
             raise TooLargeError("it does not end", remedy="")

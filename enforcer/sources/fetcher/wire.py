@@ -30,6 +30,11 @@ SERVICE = "enforcer.sources.fetcher.pb.Fetcher"
 MAX_QUESTION_BYTES = 4 * 1024 * 1024  # CAs of a company, and an OCSP question
 # A signature as large as one may be; a revocation list may have no more.
 MAX_PART_BYTES = MAX_MANIFEST_BYTES + MAX_ENVELOPE_BYTES + 64 * 1024
+# Of one answer, in the memory of who asks before anything is stored; a signature has
+# some 5 KiB. What a registry holds is cut off where there is room to say so.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_PARTS = 4096
+MAX_HELD_BYTES, MAX_HELD_ITEMS = MAX_ANSWER_BYTES // 8 * 7, MAX_ANSWER_PARTS - 16
 MAX_SECONDS = 600.0  # of one call
 MAX_TEXT = 4000  # characters of anything that is shown
 MAX_TOKEN_HOSTS = 64

@@ -35,12 +35,14 @@ class Limits:
     Attributes:
         children: Manifests of an index; Docker's official images list twenty.
         referrers: Manifests about one subject that are looked at.
-        bytes: Of everything together.
+        bytes: Of everything together, the words about what is refused included.
+        items: Of everything together.
     """
 
     children: int = 128
     referrers: int = 100
     bytes: int = 256 * 1024 * 1024
+    items: int = 4000
 
 
 def collect(
@@ -55,9 +57,9 @@ def collect(
     """
     chosen = limits or Limits()
     rest = chosen.bytes
-    for item in _items(registry, repository, reference, chosen):
+    for number, item in enumerate(_items(registry, repository, reference, chosen)):
         rest -= _size(item)
-        if rest < 0:
+        if rest < 0 or number >= chosen.items:
             yield Refused(f"{registry.host}/{repository}", "has too many signatures")
             return
         yield item
@@ -151,4 +153,4 @@ def _size(item: Collected) -> int:
         return len(item.manifest) + len(item.envelope)
     if isinstance(item, EvidenceFile):
         return len(item.manifest) + sum(map(len, item.pieces))
-    return 0
+    return len(item.what) + len(item.why)

@@ -1,5 +1,6 @@
 """`verify` and `cache import` of what is in a registry: five failures, five steps."""
 
+import json
 import secrets
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from enforcer.core.codes import PAGES, Code
+from enforcer.core.collected import SignatureFile
 from tests.engines.process import wait_until
 from tests.registry.fake import FakeRegistry, at, manifest_reply
 from tests.registry.login import BasicLogin
 from tests.registry.server import Reply, Seen, Server
 from tests.unit.cli.host import Host
-from tests.unit.sources.signed import image, signature
+from tests.unit.sources.signed import compact, describe, image, signature
 from tests.unit.sources.test_registry_credentials import config, pair
 
 IMAGE = image("on sale")
@@ -123,6 +125,24 @@ def test_what_is_refused_is_told_and_the_rest_is_taken(
     assert "refused sha256:" in done.err
     assert "and listed for another" in done.err
     assert done.out.startswith("imported 1 signature(s)")
+
+
+def test_more_than_fits_into_an_answer_costs_none_of_what_does(
+    host: Host, fake: FakeRegistry, server: Server
+) -> None:
+    """Whoever may push could keep everybody from importing, with two large files."""
+    for filler in (b"1", b"2"):
+        envelope = filler * (30 * 1024 * 1024)
+        members = json.loads(SIGNED.manifest)
+        members["layers"] = [describe(members["layers"][0]["mediaType"], envelope)]
+        fake.attach(SignatureFile(compact(members), envelope))
+
+    done = host.run("cache", "import", f"{server.host}/app:1")
+
+    assert done.status == 1
+    assert done.err == f"enforcer: refused {server.host}/app: has too many signatures\n"
+    assert done.out.startswith("imported 2 signature(s)")
+    assert host.run("verify", f"{server.host}/app:1", "-o", "json").json["allowed"]
 
 
 LIE = manifest_reply(

@@ -453,13 +453,14 @@ def test_a_listed_manifest_that_is_another_is_refused_and_the_rest_goes_on(
 def test_no_more_is_taken_than_the_limits_allow(
     fake: FakeRegistry, server: Server
 ) -> None:
-    """Children, referrers and bytes: each has a bound, and passing it is told."""
+    """Children, referrers, bytes, items: each has a bound, and passing it is told."""
     for number in range(4):
         fake.attach(signature(IMAGE.index, number=str(number)))
 
     few = take(server, limits=Limits(referrers=2))
     alone = take(server, limits=Limits(children=0))
     small = take(server, limits=Limits(bytes=len(IMAGE.index.raw) + 1))
+    short = take(server, limits=Limits(items=3))
 
     assert len(signatures(few)) == 2
     assert refused(few) == ["not looked at: 2 about one manifest is the limit"]
@@ -467,6 +468,9 @@ def test_no_more_is_taken_than_the_limits_allow(
     assert "first 0 manifests" in refused(alone)[0]
     assert contents(small) == [IMAGE.index]
     assert refused(small) == ["has too many signatures"]
+    assert contents(short) == [IMAGE.index, IMAGE.manifest]
+    assert len(signatures(short)) == 1
+    assert refused(short) == ["has too many signatures"]
 
 
 def test_a_failed_run_leaves_the_cache_as_it_was(
