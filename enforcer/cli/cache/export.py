@@ -115,7 +115,10 @@ def _wanted(
     digest = _digest(text)
     if digest and not arguments.with_image:
         return Wanted(digest.short, from_cache(cache, digest))
-    target = None if digest else opened.enter_context(open_target(text, settings))
+    target = None
+    if not digest:
+        opening = open_target(text, settings, registries=True)
+        target = opened.enter_context(opening)
     if target is None or (arguments.with_image and target.held is None):
         raise UsageError(_NO_LAYERS.format(clip(text)))
     return Wanted(

@@ -109,6 +109,27 @@ def test_a_registrys_signatures_are_imported(host: Host, server: Server) -> None
     assert [e["subject"] for e in listed] == [str(IMAGE.index.descriptor.digest)]
 
 
+def test_what_a_registry_has_is_exported_without_its_layers(
+    host: Host, server: Server, tmp_path: Path
+) -> None:
+    """For a stick, from a host that keeps nothing itself: --help says so."""
+    name, archive = f"{server.host}/app:1", f"oci-archive:{tmp_path}/app.tar"
+
+    refused = host.run("cache", "export", "--with-image", name, archive)
+    done = host.run("cache", "export", name, archive)
+
+    assert (refused.status, "with --with-image name docker:" in refused.err) == (
+        2,
+        True,
+    )
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("exported 1 name(s), no image, 1 signature(s)")
+    assert cached(host) == []
+    assert host.run("cache", "import", archive).status == 0
+    listed = host.run("cache", "list", "-o", "json").json
+    assert [e["subject"] for e in listed] == [str(IMAGE.index.descriptor.digest)]
+
+
 def test_what_is_refused_is_told_and_the_rest_is_taken(
     host: Host, fake: FakeRegistry, server: Server
 ) -> None:
