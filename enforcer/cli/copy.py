@@ -80,8 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             if destination.reference:
                 _push(package, found, (source, destination), settings, tell)
             else:
-                write = partial(_write, force=arguments.force)
-                write(package, found, (source, destination), tell)
+                _write(package, found, destination, tell, force=arguments.force)
     for item in package.refused:
         why = clip(item.why, limit=500)
         print(f"enforcer: not copied: {clip(item.what)}: {why}", file=sys.stderr)
@@ -106,20 +105,19 @@ def _push(
         is_same = here is not None and here.host == there.host
         mount_from = repository_path(here) if here and is_same else ""
         push = Push(registry, repository, mount_from=mount_from)
-        tag = destination.tag or source.tag
+        tag = destination.tag or found.tag
         push.package(package, found.origin, tag=tag, tell=tell)
 
 
 def _write(
     package: Package,
     found: Found,
-    places: tuple[Place, Place],
+    destination: Place,
     tell: Progress,
     *,
     force: bool,
 ) -> None:
-    source, destination = places
-    contents = _contents(package, found, destination.tag, source.tag)
+    contents = _contents(package, found, destination.tag)
     path = destination.path
     if destination.transport == ARCHIVE:
         write_archive(path, contents, force=force, tell=tell)
@@ -129,7 +127,7 @@ def _write(
         write_folder(path, contents, tell=tell)
 
 
-def _contents(package: Package, found: Found, tag: str, old_tag: str) -> LayoutContents:
+def _contents(package: Package, found: Found, tag: str) -> LayoutContents:
     """Say what a layout is to hold; a new tag is no part of the old name."""
     manifests = [*package.manifests, *(one.content for one in package.referrers)]
     blobs = [Blob.of(content.raw) for content in manifests]
@@ -139,7 +137,7 @@ def _contents(package: Package, found: Found, tag: str, old_tag: str) -> LayoutC
     ]
     names = (found.name,) if found.name and not tag else ()
     top = package.top
-    named = Named(top.descriptor, names, tag or old_tag)
+    named = Named(top.descriptor, names, tag or found.tag)
     beside = tuple(one.content.descriptor for one in package.referrers)
     by_digest = {blob.digest: blob for blob in blobs}
     return LayoutContents((named,), beside, by_digest, _loadable(top, names))

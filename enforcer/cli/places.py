@@ -11,7 +11,8 @@ from enforcer.cli.registry import registry_reference
 from enforcer.cli.targets import split_layout
 from enforcer.copying import Origin
 from enforcer.core.digest import Digest
-from enforcer.core.reference import Reference
+from enforcer.core.errors import EnforcerError
+from enforcer.core.reference import Reference, parse_reference, parse_tag_or_digest
 from enforcer.core.subject import Content
 from enforcer.settings import Settings
 from enforcer.sources.layout import open_layout
@@ -45,12 +46,14 @@ class Place:
 class Found:
     """What a place names: the manifest or index, and where the rest of it is.
 
-    `name` is its full name with a tag, if it has one.
+    `name` is its full name with a tag, if it has one. `tag` is the one it was found by,
+    named or not, for a copy that is given none; "" where a digest was named.
     """
 
     origin: Origin
     top: Content
     name: str
+    tag: str
 
 
 def parse_place(text: str) -> Place:
@@ -79,7 +82,8 @@ def open_place(place: Place, settings: Settings) -> Iterator[Found]:
         with open_layout(place.path, archive=place.transport == ARCHIVE) as layout:
             top = layout.find(tag=place.tag, digest=place.digest)
             name = layout.name_of(top.descriptor.digest)
-            yield Found(LayoutOrigin(layout), top, name if "/" in name else "")
+            tag = place.tag or ("" if place.digest else _tag_of(name))
+            yield Found(LayoutOrigin(layout), top, name if "/" in name else "", tag)
         return
     from enforcer.sources.registry.repository import Repository
 
@@ -87,9 +91,8 @@ def open_place(place: Place, settings: Settings) -> Iterator[Found]:
         origin = Repository(registry, repository)
         top = origin.find(str(place.digest or place.tag or LATEST))
         full = place.reference.repository(local=False)
-        yield Found(
-            origin, top, "" if place.digest else f"{full}:{place.tag or LATEST}"
-        )
+        tag = place.tag or ("" if place.digest else LATEST)
+        yield Found(origin, top, "" if place.digest else f"{full}:{tag}", tag)
 
 
 @contextlib.contextmanager
@@ -103,6 +106,16 @@ def open_registry(
     access, repository = access_for(settings, reference)
     with Registry(access, time.monotonic() + MAX_SECONDS) as registry:
         yield registry, repository
+
+
+def _tag_of(recorded: str) -> str:
+    """Return the tag in what a layout calls something; "" where that has none."""
+    with contextlib.suppress(EnforcerError):
+        if "/" in recorded:
+            return parse_reference(recorded).tag
+        tag = parse_tag_or_digest(recorded)
+        return tag if isinstance(tag, str) else ""
+    return ""
 
 
 def repository_path(reference: Reference) -> str:

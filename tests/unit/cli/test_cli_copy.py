@@ -1,0 +1,87 @@
+"""`enforcer copy`: under which tag, and at which registry, a copy can be had."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from enforcer.core.digest import Digest
+from tests.registry.server import Server, serving
+from tests.registry.writable import WritableRegistry
+from tests.unit.cli.host import Host
+from tests.unit.sources.test_registry_push import CONFIG, EMPTY, LAYER, OF_TOP, TOP
+
+
+@pytest.fixture
+def fake() -> WritableRegistry:
+    """A registry with a signed image, `app:latest`."""
+    registry = WritableRegistry()
+    registry.push(TOP, "latest")
+    registry.attach(OF_TOP)
+    registry.blobs |= {str(Digest.of(raw)): raw for raw in (LAYER, CONFIG, EMPTY)}
+    return registry
+
+
+@pytest.fixture
+def other() -> WritableRegistry:
+    """An empty one."""
+    return WritableRegistry()
+
+
+@pytest.fixture
+def there(other: WritableRegistry) -> Iterator[Server]:
+    with serving(other) as server:
+        yield server
+
+
+def tags(registry: WritableRegistry) -> list[str]:
+    return [name for name in registry.manifests if ":" not in name]
+
+
+def test_without_any_tag_a_copy_has_the_one_that_is_meant(
+    host: Host, server: Server, other: WritableRegistry, there: Server
+) -> None:
+    """A repository alone is its `latest` at both ends, or nobody can pull the copy."""
+    done = host.run("copy", f"{server.host}/app", f"{there.host}/app")
+
+    assert (done.status, done.err) == (0, "")
+    assert tags(other) == ["latest"]
+
+
+@pytest.mark.parametrize("recorded", ["1", "registry.example/app:1"])
+def test_a_layouts_only_tag_goes_along(
+    host: Host, server: Server, other: WritableRegistry, there: Server, tmp_path: Path,
+    recorded: str,
+) -> None:  # fmt: skip
+    """Its one image is found without its tag being said, and is still under it."""
+    layout, again = (f"oci-layout:{tmp_path}/{name}" for name in ("one", "two"))
+    host.run("copy", f"{server.host}/app", f"{layout}:1")
+    index = tmp_path / "one" / "index.json"
+    index.write_text(index.read_text().replace('"1"', f'"{recorded}"'))
+
+    to_layout = host.run("copy", layout, again)
+    pushed = host.run("copy", again, f"{there.host}/app")
+
+    assert (to_layout.status, pushed.status) == (0, 0)
+    listed = json.loads((tmp_path / "two" / "index.json").read_text())["manifests"]
+    said = listed[0]["annotations"]
+    assert said["org.opencontainers.image.ref.name"] == "1"
+    assert tags(other) == ["1"]
+
+
+@pytest.mark.parametrize("source", ["registry", "layout"])
+def test_what_is_named_by_digest_gets_no_tag(
+    host: Host, server: Server, other: WritableRegistry, there: Server, tmp_path: Path,
+    source: str,
+) -> None:  # fmt: skip
+    """Whoever names a digest means no tag, and moves none."""
+    layout = f"oci-layout:{tmp_path}/one"
+    host.run("copy", f"{server.host}/app", f"{layout}:1")
+    place = {"registry": f"{server.host}/app", "layout": layout}[source]
+
+    done = host.run("copy", f"{place}@{TOP.descriptor.digest}", f"{there.host}/app")
+
+    assert (done.status, done.err) == (0, "")
+    assert str(TOP.descriptor.digest) in other.manifests
+    assert tags(other) == []
