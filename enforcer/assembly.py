@@ -279,12 +279,17 @@ def laxities(settings: Settings) -> tuple[str, ...]:
 
 
 def access_for(
-    settings: Settings, reference: Reference, login: Credential | None = None
+    settings: Settings,
+    reference: Reference,
+    login: Credential | None = None,
+    *,
+    to_write: bool = False,
 ) -> tuple[Access, str]:
     """Return how to reach a reference's registry, and the repository's name there.
 
     Reads its CA and login as whoever calls: the process that connects need not. A
-    `login` that is given goes to that registry alone, never to a mirror of it.
+    `login` that is given goes to that registry alone, never to a mirror of it. A mirror
+    is asked in its place, but what is written goes where it is said to be.
 
     Raises:
         RegistryError: One of them cannot be used.
@@ -297,7 +302,7 @@ def access_for(
     listed = {registry.host: registry for registry in settings.registries}
     host = host.lower()
     mirror, _, prefix = listed.get(host, RegistrySettings(host)).mirror.partition("/")
-    if mirror:
+    if mirror and not to_write:
         host, repository = mirror, f"{prefix}/{repository}".lstrip("/")
     chosen = listed.get(host, RegistrySettings(host))
     access = plain_access(

@@ -101,7 +101,7 @@ def _push(
     here, there = source.reference, destination.reference
     if there is None:
         return
-    with open_registry(there, settings) as (registry, repository):
+    with open_registry(there, settings, to_write=True) as (registry, repository):
         is_same = here is not None and here.host == there.host
         mount_from = repository_path(here) if here and is_same else ""
         push = Push(registry, repository, mount_from=mount_from)

@@ -97,13 +97,13 @@ def open_place(place: Place, settings: Settings) -> Iterator[Found]:
 
 @contextlib.contextmanager
 def open_registry(
-    reference: Reference, settings: Settings
+    reference: Reference, settings: Settings, *, to_write: bool = False
 ) -> Iterator[tuple["Registry", str]]:
     """Lend a registry, with the caller's own login, and a repository's path there."""
     from enforcer.assembly import access_for
     from enforcer.sources.registry.client import Registry
 
-    access, repository = access_for(settings, reference)
+    access, repository = access_for(settings, reference, to_write=to_write)
     with Registry(access, time.monotonic() + MAX_SECONDS) as registry:
         yield registry, repository
 

@@ -85,3 +85,17 @@ def test_what_is_named_by_digest_gets_no_tag(
     assert (done.status, done.err) == (0, "")
     assert str(TOP.descriptor.digest) in other.manifests
     assert tags(other) == []
+
+
+def test_a_mirror_is_read_and_never_written(
+    host: Host, server: Server, other: WritableRegistry, there: Server
+) -> None:
+    """A copy that is said to be at a registry is not at what is asked in its place."""
+    mirrored = {"host": there.host, "mirror": server.host}
+    host.settings(notationConfig=str(host.notation), registries=[mirrored])
+
+    done = host.run("copy", f"{there.host}/app", f"{there.host}/app:2")
+
+    assert (done.status, done.err) == (0, "")
+    assert tags(other) == ["2"]
+    assert {seen.method for seen in server.seen} == {"GET"}
