@@ -167,7 +167,8 @@ def _next(
     is_here = all(one.digest in here for one in loss.lost)
     if first.is_engine and not second.is_engine and loss.counts and is_here:
         yield f"enforcer copy --with-cache {destination} {destination}"
-    if loss.counts and not first.is_engine and not is_here:
+    # An engine's image is found by its configuration, and by indexes that list it.
+    if loss.relation is not Relation.OTHER and not first.is_engine and not is_here:
         yield f"for this host alone: enforcer cache import {source}"
     if not loss.counts:
         yield f"or have {destination} itself signed: enforcer sign, notation sign"

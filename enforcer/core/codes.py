@@ -1033,7 +1033,9 @@ PAGES: dict[Code, tuple[str, str]] = {
         "about the first counts there. `docker push` from an overlay2 store writes a "
         "manifest of its own for the same image; one that pushes a single platform "
         "leaves the signed index behind.",
-        "`enforcer copy` puts the signed manifest there; or have what is there signed.",
+        "`enforcer copy` puts the signed manifest there; to start it on this host, "
+        "`enforcer cache import` of the first place will do; or have what is there "
+        "signed.",
     ),
     Code.EXEC_NO_ROOM: (
         "The verified bytes are handed to the program of `verify --exec` as a copy "

@@ -120,6 +120,14 @@ def test_a_push_from_overlay2_writes_another_manifest(
     assert found["source"]["digest"] != found["destination"]["digest"]
     assert (found["complete"], len(found["lost"])) == (False, 2)
 
+    # On this host the image is found by its configuration, whatever it was pushed as.
+    assert "next       for this host alone: enforcer cache import" in done.stdout
+    here = ("verify", f"docker:{to}")
+    assert host.enforcer(*here, check=False).returncode == 1
+    host.enforcer(*next_commands(done)[1])
+    assert host.enforcer(*here, check=False).returncode == 0
+    assert len(next_commands(lost(host, source, to))) == 2
+
     host.enforcer(*next_commands(done)[0])
     found = lost_json(host, source, to)
     assert (found["complete"], found["content"], found["code"]) == (
