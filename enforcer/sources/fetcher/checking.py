@@ -38,7 +38,8 @@ def checked(items: Iterable[Collected], reference: str) -> Iterator[Collected]:
     as ever.
 
     Raises:
-        WrongContentError: The first is not the content of that digest, or no content.
+        WrongContentError: The first is not the content of that digest, or no content;
+            or there is none at all.
     """
     known: frozenset[Digest] = frozenset()
     for item in items:
@@ -50,6 +51,11 @@ def checked(items: Iterable[Collected], reference: str) -> Iterator[Collected]:
         else:
             problem = _stranger(item, known)
             yield item if problem is None else problem
+    if not known:
+        raise WrongContentError(
+            f"nothing came for {clip(reference)}, and no reason why",
+            remedy="Ask again.",
+        )
 
 
 def _root(item: Collected, reference: str) -> frozenset[Digest]:

@@ -180,6 +180,16 @@ def test_another_content_than_asked_for_is_an_error(
     assert found.code is Code.FETCHER_WRONG_CONTENT
 
 
+def test_no_content_and_no_reason_is_an_error(path: Path) -> None:
+    """Nothing to judge: whoever looks at the first item has one, or a problem."""
+    silent = refused(path, says(END))
+    vague = fetched(path, *items(Refused("sha256:abc", "it is no good")), END)
+
+    assert silent.code is Code.FETCHER_WRONG_CONTENT
+    assert vague.problem is not None
+    assert vague.problem.code is Code.FETCHER_WRONG_CONTENT
+
+
 def test_an_error_after_a_part_leaves_what_came_before(path: Path) -> None:
     """A registry that had enough of us after a hundred signatures gave a hundred."""
     error = EnforcerError("too \x1bmany", remedy="W.", code=Code.DEADLINE)
