@@ -99,7 +99,10 @@ def open_regular(path: Path, *, follow: bool = True) -> Iterator[int]:
         raise _cannot("read", path, error) from error
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise FileError(f"{path} is not a regular file", remedy="Remove it.")
+            raise FileError(
+                f"{path} is not a regular file",
+                remedy="Name a file; or move away what is there.",
+            )
         yield handle
     finally:
         os.close(handle)

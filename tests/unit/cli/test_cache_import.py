@@ -232,6 +232,16 @@ def test_other_sources_are_a_mistake_of_usage(host: Host, source: str) -> None:
 # -- bounds ---------------------------------------------------------------------------
 
 
+def test_nobody_is_told_to_remove_a_layout_that_was_called_an_archive(
+    host: Host,
+) -> None:
+    """It may be the only place where those signatures are."""
+    done = host.run("cache", "import", f"oci-archive:{host.layout}")
+
+    assert done.status == 3
+    assert f"{host.layout} is not a regular file. Name a file;" in done.err
+
+
 def test_a_large_archive_needs_little_memory(host: Host) -> None:
     """2 GiB of layer in the soak: neither it nor its blobs are ever held."""
     size = (2048 if SOAK else 256) * MIB
