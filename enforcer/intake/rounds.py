@@ -14,8 +14,11 @@ from enforcer.sources.fetcher import FetcherClient
 
 IMAGE_SECONDS = 120.0  # an index of twenty platforms takes a hundred requests
 
-# A registry that answers so is not asked about the next image.
-_ENOUGH = frozenset({Code.REGISTRY_UNREACHABLE, Code.REGISTRY_RATE_LIMITED})
+# A registry that answers so is not asked about the next image, nor one over which the
+# fetcher forgot its time: that was two minutes, and each image would cost them.
+_ENOUGH = frozenset(
+    {Code.REGISTRY_UNREACHABLE, Code.REGISTRY_RATE_LIMITED, Code.FETCHER_SILENT}
+)
 # Without these nothing can be fetched from anywhere.
 _NOWHERE = frozenset(
     {Code.FETCHER_UNREACHABLE, Code.FETCHER_UNTRUSTED, Code.CACHE_UNAVAILABLE}

@@ -5,12 +5,18 @@ import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from enforcer.cli.cache.sync_due import AGAIN_SECONDS, is_due, note
+from enforcer.core.codes import Code
+from enforcer.core.reference import parse_reference
 from enforcer.core.subject import Content
+from enforcer.intake.questions import Question
+from enforcer.intake.rounds import ask_all
 from enforcer.settings import load_settings
+from enforcer.sources.fetcher import Fetched, FetcherClient, FetcherError, Wanted
 from tests.registry.fake import REPOSITORY, FakeRegistry
 from tests.registry.server import Reply, Seen, Server, serving
 from tests.unit.cli.host import Done, Host
@@ -268,3 +274,34 @@ def test_a_fetcher_that_is_dead_is_told_and_nothing_replaces_it(host: Host) -> N
 
     assert done.status == 3
     assert "[ENF-2701]" in done.err
+
+
+class Silent(FetcherClient):
+    """A fetcher that one registry keeps busy past the end of its time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked: list[str] = []
+
+    def fetch_signatures(self, wanted: Wanted) -> Fetched:
+        self.asked.append(f"{wanted.access.host}:{wanted.reference}")
+        raise FetcherError("no end", remedy="-", code=Code.FETCHER_SILENT)
+
+
+def test_a_fetcher_that_is_silent_is_not_waited_for_image_after_image(
+    host: Host,
+) -> None:
+    """Two minutes each: the timer's half an hour would be over before the next one."""
+    names = ("a.test/app:1", "a.test/app:2", "b.test/app:1")
+    questions = [Question(parse_reference(name), named=True) for name in names]
+    root = host.root
+    settings = load_settings(root / "config", root / "state", root / "run")
+    client = Silent(root / "none")
+
+    rounds = ask_all(questions, settings, client, datetime.now(UTC))
+
+    assert client.asked == ["a.test:1", "b.test:1"]
+    assert [(done.registry, done.skipped) for done in rounds] == [
+        ("a.test", 1),
+        ("b.test", 0),
+    ]
