@@ -188,9 +188,10 @@ class Journal:
     def _append(self, record: dict[str, Any]) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(self.path, flags, 0o600), "wb", buffering=0) as file:
-            line = _sealed(record)
+            line, before = _sealed(record), os.fstat(file.fileno()).st_size
             if file.write(line) != len(line):
-                why = os.strerror(errno.ENOSPC)  # a part of a line is none
+                file.truncate(before)  # or the next line would be one with this part
+                why = os.strerror(errno.ENOSPC)
                 raise OSError(errno.ENOSPC, why, str(self.path))
             os.fsync(file.fileno())
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import zipfile
@@ -168,6 +169,28 @@ def test_a_step_that_was_not_begun_is_cut_off(journal: Journal, tmp_path: Path) 
 
     assert _undo(journal)[0] == DONE
     assert not path.exists()
+
+
+def test_a_line_that_a_full_disk_cut_spoils_no_other(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Undoing goes on then, and frees the room that the next line is written to."""
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    _carry(journal, *(File(path, b"ours") for path in paths))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = journal.path.stat().st_size + 10
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(OSError, match="No space"):
+            journal.undone(2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    journal.undone(1)  # and then the power goes
+
+    assert [entry.number for entry in journal.read().entries] == [0, 2]
+    assert _undo(journal)[0] == DONE
+    assert not any(path.exists() for path in (paths[0], paths[2]))
 
 
 @pytest.mark.parametrize("damage", [b"0" * 64 + b" {}\n", b"\xff\xfe\n", b"\n"])
