@@ -38,7 +38,9 @@ def record(settings: Settings, what: str, **members: object) -> None:
         handle = os.open(path, flags | os.O_NONBLOCK, 0o600)
         with os.fdopen(handle, "wb", buffering=0) as file:
             os.fchmod(handle, 0o600)
-            if file.write(line) != len(line):
+            written = file.write(line)
+            if written != len(line):
+                file.truncate(file.tell() - written)  # or it spoils the next line
                 raise OSError(0, "no space for a whole line")
             os.fsync(handle)
     except OSError as error:

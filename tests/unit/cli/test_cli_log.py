@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import resource
 import select
 import signal
 import subprocess
@@ -21,12 +22,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enforcer.audit.log import FileAuditLog
+from enforcer.cli.admin_log import FILE as ADMIN_FILE
+from enforcer.cli.admin_log import record
 from enforcer.core.codes import Code
 from enforcer.core.decide import Decision
 from enforcer.core.digest import Digest
+from enforcer.core.errors import EnforcerError
 from enforcer.core.findings import SignatureReport
 from enforcer.core.record import DecisionRecord
 from enforcer.core.subject import Subject
+from enforcer.settings import Settings
 from tests.unit.cli.host import Host
 
 # A fixture is made once for all examples; how long these take depends on the machine.
@@ -285,6 +290,26 @@ def watching(host: Host, *words: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def test_a_line_that_a_full_disk_cut_spoils_no_other(host: Host) -> None:
+    """What root did next would be on record, and not to be read."""
+    state = host.root / "state"
+    ours = Settings(state, state, state, state)
+    record(ours, "one")
+    path = state / ADMIN_FILE
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        with pytest.raises(EnforcerError, match="no space for a whole line"):
+            record(ours, "two")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    record(ours, "three")
+
+    lines = [json.loads(line)["what"] for line in path.read_text().splitlines()]
+    assert lines == ["one", "three"]
 
 
 def test_decisions_are_shown_as_they_are_made(host: Host) -> None:
