@@ -31,6 +31,7 @@ class Known:
         since: When it began to stand so.
         from_the_start: It was in the first roll, and never stood otherwise.
         stops: How often it was asked to end, and `stop_at` when it may be again.
+        misses: How often in a row nobody was there to be asked.
     """
 
     container: RunningContainer
@@ -42,6 +43,7 @@ class Known:
     since: datetime | None = None
     from_the_start: bool = False
     stops: int = 0
+    misses: int = 0
     stop_at: float = 0.0
     stopping: str = ""
 
@@ -136,12 +138,17 @@ def record_of(one: Known, draft: DecisionRecord, clock: Clock) -> DecisionRecord
     return replace(draft, id=clock.new_id(), at=clock.now(), container=container)
 
 
+def retry_seconds(tries: int) -> float:
+    """Return how long to wait after so many tries in vain before this one."""
+    return RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
+
+
 def _note(one: Known, problem: EnforcerError | None, now: float) -> None:
     one.problem = problem
     if problem is None:
         one.tries = 0
         return
-    one.try_at = now + RETRY_SECONDS[min(one.tries, len(RETRY_SECONDS) - 1)]
+    one.try_at = now + retry_seconds(one.tries)
     one.tries += 1
 
 

@@ -14,12 +14,19 @@ from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.record import DecisionRecord
 from enforcer.core.standing import may_stop
 from enforcer.ports import Clock, LiveEngines, SweepLog
-from enforcer.sweep.memory import Known, record_of
+from enforcer.sweep.memory import Known, record_of, retry_seconds
 from enforcer.sweep.report import SweepRules
 
 AGAIN_SECONDS = 5.0  # after an engine that could not be asked
 MARGIN_SECONDS = 15.0  # on top of the grace, for the engine to kill it
 MAX_TRIES = 5  # to stop one container; then somebody has to look
+_UNASKED = (  # nobody was there to be asked, so that was no try
+    Code.AUDIT_UNAVAILABLE,
+    Code.DOCKER_UNREACHABLE,
+    Code.ENGINE_UNREACHABLE,
+    Code.RESOLVER_SILENT,
+    Code.RESOLVER_UNREACHABLE,
+)
 
 log = structlog.get_logger("sweep")
 
@@ -98,17 +105,26 @@ class Stops:
             self._audit.append_all([record])
             self._engines.stop(one.container, grace)
         except EnforcerError as error:
-            one.stop_at = now + AGAIN_SECONDS
-            one.stops += error.code is not Code.BUSY
+            _put_off(one, error.code, now)
             code = str(Code.SWEEP_STOP_FAILED)
             log.warning("not stopped", code=code, reason=str(error), **told)
             return error
-        one.stops += 1
+        one.stops, one.misses = one.stops + 1, 0
         one.stop_at = now + grace + MARGIN_SECONDS
         one.stopping = f"asked to end, killed after {grace} s [{Code.SWEEP_STOPPED}]"
         self.stopped += 1
         log.warning("stopped", code=str(Code.SWEEP_STOPPED), reason=why, **told)
         return None
+
+
+def _put_off(one: Known, code: Code, now: float) -> None:
+    """Say when to ask again: later each time, for each is on record."""
+    one.stop_at = now + AGAIN_SECONDS
+    if code in _UNASKED:
+        one.stop_at = now + retry_seconds(one.misses)
+        one.misses += 1
+    elif code is not Code.BUSY:
+        one.stops += 1
 
 
 def _is_enforced(one: Known) -> bool:

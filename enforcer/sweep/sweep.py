@@ -165,7 +165,7 @@ class Sweep:
         new = one.standing in (None, Standing.UNJUDGED)
         one.from_the_start = one.from_the_start and new
         one.draft, one.since = record, record.at
-        one.stops, one.stop_at, one.stopping = 0, 0.0, ""
+        one.stops, one.misses, one.stop_at, one.stopping = 0, 0, 0.0, ""
         if quiet:
             return
         decision = record.decision

@@ -6,6 +6,7 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.ports import AuditError, EngineError
 from enforcer.sweep import SweepRules
+from enforcer.sweep.memory import RETRY_SECONDS
 from enforcer.sweep.stops import AGAIN_SECONDS, MARGIN_SECONDS, MAX_TRIES
 from enforcer.sweep.sweep import ROLL_SECONDS
 from enforcer.weigher import HostRules
@@ -165,6 +166,33 @@ def test_an_engine_that_will_not_stop_it_is_told_and_asked_again(
 
     assert problems == ("web-1 is not stopped: no. Look. [ENF-2408]",)
     assert fleet.stopped == [("c1", 7)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EngineError("it is down", remedy="Start it.", code=Code.DOCKER_UNREACHABLE),
+        EngineError("it is down", remedy="Start it.", code=Code.ENGINE_UNREACHABLE),
+        EngineError("no resolver", remedy="Start it.", code=Code.RESOLVER_UNREACHABLE),
+    ],
+)
+def test_an_engine_that_was_down_for_long_is_asked_once_it_is_up(
+    fleet: Fleet, error: EngineError
+) -> None:
+    """What nobody was asked for counts for nothing, and fills no log meanwhile."""
+    fleet.on_stop = error
+    sweep = fleet.sweep(STOP)
+    for _ in range(60):
+        sweep.turn()
+        fleet.seconds += ROLL_SECONDS
+    meanwhile = [code for _, code in fleet.told()].count("ENF-2401")
+
+    fleet.on_stop = None
+    fleet.seconds += RETRY_SECONDS[-1]
+    sweep.turn()
+
+    assert fleet.stopped == [("c1", 7)]
+    assert meanwhile <= len(RETRY_SECONDS) + 1
 
 
 def test_an_engine_with_its_hands_full_is_left_alone(fleet: Fleet) -> None:
