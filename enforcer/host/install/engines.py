@@ -168,10 +168,10 @@ def load_json(path: Path) -> dict[str, Any]:
 
 def _docker_socket(process: Process, written: dict[str, Any]) -> Path:
     hosts = [*process.option("-H", "--host"), *(written.get("hosts") or [])]
-    for host in hosts:
-        if str(host).startswith("unix://"):
-            return Path(str(host).removeprefix("unix://"))
-    return Path("/var/run/docker.sock")  # systemd's, for fd://
+    for host in map(str, hosts):
+        if host.startswith("unix://") and host != "unix://":
+            return Path(host.removeprefix("unix://"))
+    return Path("/var/run/docker.sock")  # systemd's, for fd://; unix:// means it, too
 
 
 def _service(unit: str) -> int:

@@ -31,11 +31,14 @@ class Process:
     uid: int
 
     def option(self, *names: str) -> list[str]:
-        """Return the values of a command line option, in any of its spellings."""
+        """Return the values of a command line option, in any of its spellings.
+
+        containerd takes a long option after one dash, too.
+        """
         found = []
         for at, word in enumerate(self.words):
             name, given, value = word.partition("=")
-            if name in names:
+            if name in names or f"--{name.lstrip('-')}" in names:
                 found.append(value if given else "".join(self.words[at + 1 : at + 2]))
         return found
 

@@ -58,6 +58,21 @@ def test_a_docker_of_somebody_else_is_refused(units: Path, somebodys: int) -> No
         find_docker()
 
 
+def test_the_socket_that_needs_no_name_is_dockers_own(units: Path) -> None:
+    """`-H unix://` stands in many a unit, and means /var/run/docker.sock."""
+    words = ["/bin/sh", "-c", "read line", "-H", "unix://"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        (units / "docker.service").write_text(str(process.pid))
+        try:
+            found = str(find_docker().socket)
+        except InstallError as error:  # there is no Docker here
+            found = error.what
+        finally:
+            process.kill()
+
+    assert "/var/run/docker.sock" in found
+
+
 def test_an_engine_that_has_just_ended_is_an_error_in_words() -> None:
     with pytest.raises(InstallError, match="process 999999999 cannot be read"):
         load_process(999999999)
@@ -95,3 +110,12 @@ def test_options_are_read_in_both_their_spellings() -> None:
     assert process.option("--config", "-c") == ["/a", "/b"]
     assert process.option("--other") == [""]
     assert process.option("--none") == []
+
+
+def test_containerd_takes_its_options_after_one_dash_too() -> None:
+    """Or the file that is changed would not be the one that it reads."""
+    process = Process(1, Path("/x"), ("-config", "/a", "-root=/b", "-c", "/c"), (), 0)
+
+    assert process.option("--config", "-c") == ["/a", "/c"]
+    assert process.option("--root") == ["/b"]
+    assert process.option("--log-level") == []
