@@ -17,7 +17,7 @@ from pathlib import Path
 
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.host.install.accounts import remove_accounts
-from enforcer.host.install.journal import Entry, Journal
+from enforcer.host.install.journal import Entry, Found, Journal
 from enforcer.host.install.kept import Kept, keep, new_name, put, sync, take_away
 from enforcer.host.install.manager import ENGINES, command, refresh, stop
 from enforcer.host.install.runc import remove_gate
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.geteuid() != 0:
             say("enforcer: only root takes enforcer off this host [ENF-2301]")
         elif arguments.dry_run:
-            status = _preview(Journal(), say)
+            status = preview(Journal(), say)
         else:
             status = uninstall(Journal(), say)
     except EnforcerError as error:
@@ -69,8 +69,7 @@ def uninstall(journal: Journal, say: Say) -> int:
     with journal.held():
         journal.mend()
         found = journal.read()
-        for line in found.damaged:
-            say(f"{journal.path}:{line} is damaged: steps up to it stay [ENF-2315]")
+        _say_damage(journal, found, say)
         failed = undo_all(journal, found.entries, say)
         if failed or found.damaged:
             say(f"not everything is undone; {journal.path} stays [ENF-2316]")
@@ -174,14 +173,21 @@ def _tell(step: Tell) -> str:
     return ""
 
 
-def _preview(journal: Journal, say: Say) -> int:
+def preview(journal: Journal, say: Say) -> int:
+    """Say what would be undone; 1 where a part of that is not known."""
     found = journal.read()
     for entry in reversed(found.entries):
         if not (isinstance(entry.step, Tell) and not entry.step.undo):
             say(f"undo: {shown(entry.step)}")
-    if not found.entries:
+    _say_damage(journal, found, say)
+    if not found.entries and not found.damaged:
         say("nothing to undo")
-    return DONE
+    return INCOMPLETE if found.damaged else DONE
+
+
+def _say_damage(journal: Journal, found: Found, say: Say) -> None:
+    for line in found.damaged:
+        say(f"{journal.path}:{line} is damaged: steps up to it stay [ENF-2315]")
 
 
 def _print(line: str) -> None:

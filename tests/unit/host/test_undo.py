@@ -18,7 +18,7 @@ from enforcer.host.install.kept import keep, new_name
 from enforcer.host.install.pack import undo_program
 from enforcer.host.install.plan import AUTHZ_EDIT
 from enforcer.host.install.steps import File, Folder, Link, Step, Tell, Word
-from enforcer.host.install.undo import DONE, INCOMPLETE, undo, uninstall
+from enforcer.host.install.undo import DONE, INCOMPLETE, preview, undo, uninstall
 
 
 @pytest.fixture
@@ -211,6 +211,20 @@ def test_a_damaged_line_is_said_and_never_guessed(
     assert second.exists()
     assert said[0] == (f"{journal.path}:3 is damaged: steps up to it stay [ENF-2315]")
     assert said[-1] == f"not everything is undone; {journal.path} stays [ENF-2316]"
+
+
+def test_a_preview_says_what_cannot_be_undone(journal: Journal, tmp_path: Path) -> None:
+    """`nothing to undo` would be a host that was never installed on."""
+    _carry(journal, File(tmp_path / "a", b"ours"))
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(b"".join((*lines[:-1], b"\xff\n")))
+    said: list[str] = []
+
+    status = preview(journal, said.append)
+
+    assert status == INCOMPLETE
+    assert said == [f"{journal.path}:3 is damaged: steps up to it stay [ENF-2315]"]
+    assert (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize("part", ["folder", "file"])
