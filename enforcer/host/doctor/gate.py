@@ -92,7 +92,7 @@ def found_in(folders: Iterable[str], root: Path, name: str = "runc") -> list[Pro
     return list(found.values())
 
 
-def gate_problems(program: Program, settings: Settings) -> Iterator[Finding]:
+def gate_problems(look: Look, program: Program) -> Iterator[Finding]:
     """Say what is wrong with a gate: its text, its owner, and what it names."""
     named = {
         n.decode(): Path(os.fsdecode(v)) for n, v in _NAMED.findall(_text(program.real))
@@ -102,7 +102,7 @@ def gate_problems(program: Program, settings: Settings) -> Iterator[Finding]:
         named.get("python", Path("/usr/bin/python3")),
     )
     rewrite = f"enforcer gate --runc {runc} --write {program.shown}"
-    if _text(program.real) != _rendered(settings, runc, python):
+    if _text(program.real) != _rendered(look.settings, runc, python):
         what = "it is not what this enforcer writes for this host"
         yield Finding(Code.GATE_CHANGED, str(program), what, rewrite)
     yield from untrusted(program.real, shown=str(program))
@@ -115,7 +115,8 @@ def gate_problems(program: Program, settings: Settings) -> Iterator[Finding]:
             yield from untrusted(path)
     if not _runs(runc) or Program(runc, runc).is_gate:
         what = f"it names {runc} as the real runc, and that is none"
-        remedy = f"apt-get install --reinstall runc; {rewrite}"
+        package = next(iter(_owners(look, program)), "runc")
+        remedy = f"apt-get install --reinstall {package}; {rewrite}"
         yield Finding(Code.REAL_RUNC_GONE, str(program), what, remedy)
     else:
         yield from untrusted(runc)
@@ -136,7 +137,7 @@ def _resolved(
     found = found_in(folders, process.root)
     running = [program for program in found if program.runs]
     if not running:
-        yield _none(subject, folders, process)
+        yield _none(look, subject, folders, process)
         return
     first, others = running[0], running[1:]
     gates = [program for program in running if program.is_gate]
@@ -151,7 +152,7 @@ def _resolved(
         yield Finding(Code.GATE_SHADOWED, subject, what, remedy)
     else:
         yield f"{subject} finds the gate as {first}"
-        yield from gate_problems(first, look.settings)
+        yield from gate_problems(look, first)
         yield from _diversion(look, first)
     for other in others:
         if not other.is_gate:
@@ -160,11 +161,26 @@ def _resolved(
             yield Finding(Code.SECOND_RUNC, subject, what, remedy)
 
 
-def _none(subject: str, folders: tuple[str, ...], process: Process) -> Finding:
+def gate_place(look: Look) -> str:
+    """Return where the gate belongs: what install diverted, else Debian's place."""
+    if _has_dpkg(look):
+        _, listed = run_program(
+            ["dpkg-divert", f"--admindir={look.places.dpkg}", "--list"]
+        )
+        for line in os.fsdecode(listed).splitlines():
+            place, _, there = line.partition(" of ")[2].partition(" to ")
+            if there == os.fspath(HIDDEN):
+                return place
+    return "/usr/sbin/runc"
+
+
+def _none(
+    look: Look, subject: str, folders: tuple[str, ...], process: Process
+) -> Finding:
     found = found_in(folders, process.root)
     there = f"; {found[0]} is not executable" if found else ""
     what = f"it finds no runc in {':'.join(folders)}{there}"
-    place = found[0].shown if found else "/usr/sbin/runc"
+    place = found[0].shown if found else gate_place(look)
     remedy = f"enforcer gate --runc {HIDDEN} --write {place}"
     return Finding(Code.GATE_GONE, subject, what, remedy)
 
@@ -220,23 +236,39 @@ def _shim(init: Path, tasks: Path) -> Process | None:
 
 def _diversion(look: Look, gate: Program) -> Iterator[Finding]:
     """Say whether the next upgrade of a package would write over the gate."""
-    admin = look.places.dpkg
-    if not (admin / "status").exists():
-        return  # no dpkg here
-    path = gate.real.parent.resolve() / gate.real.name
-    option = f"--admindir={admin}"
-    _, owners = run_program(["dpkg-query", option, "--search", path])
+    if not _has_dpkg(look):
+        return
+    path = _own_path(gate)
+    option = f"--admindir={look.places.dpkg}"
     _, truename = run_program(["dpkg-divert", option, "--truename", path])
-    packages = [
-        line.partition(b": ")[0].decode(errors="replace")
-        for line in owners.splitlines()
-        if line.endswith(b": " + os.fsencode(path))
-        and not line.startswith(b"diversion")
-    ]
+    packages = _owners(look, gate)
     if packages and truename.strip() == os.fsencode(path):
         what = f"the package {packages[0]} owns this path, and nothing diverts it"
         remedy = f"dpkg-divert --local --no-rename --divert {HIDDEN} --add {path}"
         yield Finding(Code.DIVERSION_GONE, str(gate), what, remedy)
+
+
+def _owners(look: Look, gate: Program) -> list[str]:
+    """Return the packages that have a file in this place: runc, or Docker's own."""
+    if not _has_dpkg(look):
+        return []
+    path = _own_path(gate)
+    option = f"--admindir={look.places.dpkg}"
+    _, owners = run_program(["dpkg-query", option, "--search", path])
+    return [
+        line.partition(b": ")[0].decode(errors="replace")
+        for line in owners.splitlines()
+        if line.endswith(b": " + os.fsencode(path))
+        and not line.startswith((b"diversion", b"local diversion"))
+    ]
+
+
+def _has_dpkg(look: Look) -> bool:
+    return (look.places.dpkg / "status").exists()
+
+
+def _own_path(gate: Program) -> Path:
+    return gate.real.parent.resolve() / gate.real.name
 
 
 def _rendered(settings: Settings, runc: Path, python: Path) -> bytes:

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from enforcer.core.codes import Code
 from enforcer.host.doctor.finding import Finding, UnseenError
-from enforcer.host.doctor.gate import Program, folders_of, found_in, gate_problems
+from enforcer.host.doctor.gate import (
+    Program,
+    folders_of,
+    found_in,
+    gate_place,
+    gate_problems,
+)
 from enforcer.host.doctor.look import Look, under
 from enforcer.settings import EngineSettings
 
@@ -92,10 +98,6 @@ def _handler(
     look: Look, engine: EngineSettings, handler: Handler
 ) -> Iterator[Finding | str]:
     subject = f"handler {handler.name} of CRI ({engine.socket})"
-    mend = (
-        'BinaryName = "/usr/sbin/runc" (the gate) in its options in '
-        "/etc/containerd/config.toml; systemctl restart containerd"
-    )
     if handler.kind not in RUNC_SHIMS or handler.shim:
         what = f"the gate does not stand before {handler.shim or handler.kind}"
         yield Finding(Code.BINARY_NAME, subject, what, "take it out of config.toml")
@@ -104,12 +106,16 @@ def _handler(
     if program is None or not program.is_gate:
         named = f"BinaryName is {handler.binary}" if handler.binary else "no BinaryName"
         finds = program or "nothing"
+        mend = (
+            f'BinaryName = "{gate_place(look)}" (the gate) in its options in '
+            "/etc/containerd/config.toml; systemctl restart containerd"
+        )
         what = f"{named}, so it runs {finds}, which is not the gate"
         yield Finding(Code.BINARY_NAME, subject, what, mend)
         return
     yield f"{subject} runs the gate as {program}"
     if handler.binary:  # in PATH it is looked at as each daemon's
-        yield from gate_problems(program, look.settings)
+        yield from gate_problems(look, program)
 
 
 def _program(look: Look, engine: EngineSettings, named: str) -> Program | None:

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from enforcer.host.install.kept import Kept, keep, new_name, put, sync, take_away
-from enforcer.host.install.manager import command
+from enforcer.host.install.manager import ManagerError, command
 from enforcer.host.install.steps import Gate
 
 HEAD = b"#!/bin/sh\n# The gate: the only `runc`"  # of any gate, of any version
@@ -43,7 +43,7 @@ def _put_back(step: Gate) -> str:
         if is_gate(step.path):
             return (
                 f"{step.real} is gone, and with it the real runc: "
-                f"rm {step.path} && apt-get install --reinstall runc"
+                f"rm {step.path} && apt-get install --reinstall {_package(step.path)}"
             )
         return ""  # it was never moved, or is back
     said = ""
@@ -59,6 +59,16 @@ def _put_back(step: Gate) -> str:
     step.real.unlink()
     sync(step.real.parent)
     return said
+
+
+def _package(path: Path) -> str:
+    """Return whose file it is: Docker's own containerd.io tolerates no other runc."""
+    try:
+        found = command("dpkg-query", "-S", str(path)).splitlines()
+    except ManagerError:
+        return "runc"
+    names = (line.partition(": ")[0] for line in found)
+    return next((name for name in names if "diversion " not in name), "runc")
 
 
 def _place(here: Path, there: Path) -> None:

@@ -62,6 +62,20 @@ def _gate(root: Path, place: Path) -> Path:
     return place
 
 
+def _dpkg(root: Path, package: str, place: Path) -> Path:
+    """Write a list of packages: one, with one file."""
+    dpkg = root / "dpkg"
+    (dpkg / "info").mkdir(parents=True)
+    (dpkg / "updates").mkdir()
+    (dpkg / "status").write_text(
+        f"Package: {package}\nStatus: install ok installed\nMaintainer: a <a@b.c>\n"
+        "Architecture: amd64\nVersion: 1\nDescription: x\n"
+    )
+    (dpkg / "info" / f"{package}.list").write_text(f"{place}\n")
+    (dpkg / "info" / "format").write_text("1\n")
+    return dpkg
+
+
 def _look(root: Path, *folders: str) -> ToldLook:
     return look_at(root, "docker", folders=tuple(str(root / f) for f in folders))
 
@@ -109,21 +123,44 @@ def test_a_gate_in_a_packages_place_has_to_be_diverted(
 ) -> None:
     """Else the next upgrade of runc writes over it, and nobody is asked any more."""
     place = _gate(tmp_path, tmp_path / "sbin" / "runc")
-    dpkg = tmp_path / "dpkg"
-    (dpkg / "info").mkdir(parents=True)
-    (dpkg / "updates").mkdir()
-    (dpkg / "status").write_text(
-        "Package: runc\nStatus: install ok installed\nMaintainer: a <a@b.c>\n"
-        "Architecture: amd64\nVersion: 1\nDescription: x\n"
-    )
-    (dpkg / "info" / "runc.list").write_text(f"{place}\n")
-    (dpkg / "info" / "format").write_text("1\n")
+    dpkg = _dpkg(tmp_path, "runc", place)
     if diverted:
         (dpkg / "diversions").write_text(f"{place}\n{tmp_path}/hidden/runc\n:\n")
 
     assert codes(gate.check, _look(tmp_path, "sbin")) == (
         [] if diverted else ["ENF-2116"]
     )
+
+
+def test_what_brings_runc_back_is_the_package_that_had_it(tmp_path: Path) -> None:
+    """Docker's own containerd.io has one, and goes when Debian's runc comes."""
+    place = _gate(tmp_path, tmp_path / "bin" / "runc")
+    dpkg = _dpkg(tmp_path, "containerd.io", place)
+    (dpkg / "diversions").write_text(f"{place}\n{tmp_path}/hidden/runc\n:\n")
+    (tmp_path / "hidden" / "runc").unlink()
+
+    (finding,) = found(gate.check, _look(tmp_path, "bin"))
+
+    assert finding.code == "ENF-2115"
+    assert finding.remedy.startswith("apt-get install --reinstall containerd.io; ")
+
+
+def test_a_gate_that_is_gone_belongs_where_it_was_diverted(tmp_path: Path) -> None:
+    """Anywhere else it would outlive `uninstall`, with no runc behind it."""
+    dpkg = _dpkg(tmp_path, "containerd.io", Path("/usr/bin/runc"))
+    diverted = f"/usr/bin/runc\n{gate.HIDDEN}\n:\n"
+
+    debians = found(gate.check, _look(tmp_path, "bin"))
+    (dpkg / "diversions").write_text(diverted)
+    dockers = found(gate.check, _look(tmp_path, "bin"))
+    look = look_at(tmp_path, "containerd", cri_says=_handlers({"runtimeType": RUNC}))
+    named = found(runtimes.check, look)
+
+    assert [one.remedy.rpartition(" ")[2] for one in (*debians, *dockers)] == [
+        "/usr/sbin/runc",
+        "/usr/bin/runc",
+    ]
+    assert 'BinaryName = "/usr/bin/runc" (the gate)' in named[-1].remedy
 
 
 def test_a_trusted_file_is_judged_by_where_its_link_leads(tmp_path: Path) -> None:

@@ -108,6 +108,25 @@ def test_a_lost_runc_is_said_with_what_brings_it_back(gate: Gate) -> None:
     assert _diversions(gate) == ""
 
 
+def test_a_lost_runc_is_brought_back_by_the_package_that_had_it(gate: Gate) -> None:
+    """Docker's own containerd.io has one, and goes when Debian's runc comes."""
+    dpkg = gate.path.parents[1] / "dpkg"
+    (dpkg / "info").mkdir()
+    (dpkg / "updates").mkdir()
+    (dpkg / "status").write_text(
+        "Package: containerd.io\nStatus: install ok installed\nMaintainer: a <a@b.c>\n"
+        "Architecture: amd64\nVersion: 1\nDescription: x\n"
+    )
+    (dpkg / "info" / "containerd.io.list").write_text(f"{gate.path}\n")
+    (dpkg / "info" / "format").write_text("1\n")
+    put_gate(gate)
+    gate.real.unlink()
+
+    said = remove_gate(gate)
+
+    assert said.endswith("apt-get install --reinstall containerd.io")
+
+
 def test_a_gate_that_never_came_is_not_missed(gate: Gate) -> None:
     """The power went when it was written down and not begun, or half-way."""
     assert remove_gate(gate) == ""
