@@ -59,7 +59,8 @@ enforcer trust add --type ca --store acme "$KEYS/acme-ca.crt"
 enforcer policy check >/dev/null
 
 # 4. The gate, the units, the engine. The way back is /usr/libexec/enforcer/uninstall.
-if [ -e /usr/libexec/enforcer/uninstall ]; then
+# An installation that broke off is none: `enforcer install` says what to do then.
+if grep -qs '"complete": true' /var/lib/enforcer-install/journal; then
     say "installed already: only what runs is started anew"
     systemctl try-restart 'enforcer*.service'
 else

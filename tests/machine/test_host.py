@@ -83,6 +83,32 @@ def test_what_a_second_provisioning_finds_is_left_alone(machine: Machine) -> Non
     assert refused(host.docker_run(machine, "unsigned"), "ENF-1001")
 
 
+def test_an_installation_that_broke_off_is_not_taken_for_one(machine: Machine) -> None:
+    """Its daemon answers, and nothing asks it: the host is open."""
+    killer = (
+        '#!/bin/sh\ncase "$*" in *--add*) kill -9 $PPID ;; esac\n'
+        'exec /usr/bin/dpkg-divert "$@"\n'
+    )
+    machine.run("enforcer", "uninstall")
+    machine.write("/usr/local/sbin/dpkg-divert", killer)
+    machine.run("chmod", "755", "/usr/local/sbin/dpkg-divert")
+    words = ("install", "--docker", "--enforce", "--yes")
+    killed = machine.run("enforcer", *words, check=False)
+    machine.run("rm", "/usr/local/sbin/dpkg-divert")
+    unsigned = host.docker_run(machine, "unsigned")
+
+    again = host.provision(machine, "docker", check=False)
+
+    assert killed.returncode != 0
+    assert unsigned.stdout == "this is unsigned\n"
+    assert again.returncode == 1
+    assert "broke off" in again.stderr
+    assert "Run `enforcer uninstall` first. [ENF-2310]" in again.stderr
+    machine.run("enforcer", "uninstall")
+    host.provision(machine, "docker", "--yes")
+    assert refused(host.docker_run(machine, "unsigned"), "ENF-1001")
+
+
 @pytest.mark.alone  # the gate waits for four seconds
 def test_a_killed_daemon_is_back_before_the_next_start(machine: Machine) -> None:
     """systemd holds the sockets: what asks meanwhile waits for the new one."""
