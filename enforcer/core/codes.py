@@ -351,7 +351,7 @@ PAGES: dict[Code, tuple[str, str]] = {
     ),
     Code.ENGINE_UNKNOWN: (
         "The start or question is about an engine that enforcer.yaml does not list.",
-        "Add the engine to `engines`.",
+        "Add the engine to `engines`; systemctl restart enforcer-resolver enforcer",
     ),
     Code.ENGINE_UNREACHABLE: (
         "The engine that holds the container's record did not answer.",
@@ -582,7 +582,8 @@ PAGES: dict[Code, tuple[str, str]] = {
     Code.ENGINES_WRONG: (
         "enforcer.yaml says something else about the engines than is so. Containers"
         " of an engine that is not listed rightly do not start.",
-        "Correct `engines` in enforcer.yaml; systemctl reload enforcer.",
+        "Correct `engines` in enforcer.yaml; systemctl restart enforcer-resolver "
+        "enforcer",
     ),
     Code.DRIVER_UNSUPPORTED: (
         "The engine stores or runs containers in a way that enforcer cannot judge. "

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from enforcer import ttrpc
-from enforcer.core.codes import Code
+from enforcer.core.codes import PAGES, Code
+from enforcer.host.doctor.engines import MEND
 from enforcer.ports import ContainerRef, EngineError, ImageRef
 from enforcer.sources.resolver import ResolverClient, wire
 from enforcer.sources.resolver.pb import resolver_pb2 as pb
@@ -90,6 +91,39 @@ def test_an_image_of_no_engine_is_an_error_with_its_code(path: Path) -> None:
 @pytest.mark.skipif(
     not shutil.which("systemd-socket-activate"), reason="no systemd here"
 )
+def test_another_engine_is_known_after_what_the_refusal_says(systemd: Systemd) -> None:
+    """Read once, at the start: enforcerd's own reload does not come as far as this."""
+    socket = systemd.home / "run/resolver.sock"
+    root = systemd.home / "engine"
+    image = ImageRef(str(root), "default", "app:1")
+    first = systemd.start()
+    systemd.hears(b"READY=1")
+    place = f"{{kind: containerd, socket: {root}.sock, root: {root}, state: {root}}}"
+    text = f"{{apiVersion: enforcer/v1, engines: [{place}]}}"
+    (systemd.home / "config/enforcer.yaml").write_text(text)
+
+    told = []
+    for again in (False, True):
+        if again:
+            first.terminate()
+            first.wait(WAIT_SECONDS)
+            systemd.start()
+            systemd.hears(b"READY=1")
+        client = ResolverClient(socket, seconds=WAIT_SECONDS)
+        with contextlib.closing(client), pytest.raises(EngineError) as caught:
+            client.resolve_image(image)
+        told.append(caught.value)
+
+    assert [error.code for error in told] == [
+        Code.ENGINE_UNKNOWN,
+        Code.ENGINE_UNREACHABLE,
+    ]
+    assert "systemctl restart enforcer-resolver" in told[0].remedy
+    for code in (Code.ENGINE_UNKNOWN, Code.ENGINES_WRONG):
+        assert "systemctl restart enforcer-resolver" in PAGES[code][1]
+    assert "systemctl restart enforcer-resolver" in MEND
+
+
 def test_takes_the_socket_systemd_hands_over(systemd: Systemd) -> None:
     """A question that comes before the resolver does is queued, then answered."""
     path = systemd.home / "run/resolver.sock"

@@ -13,7 +13,11 @@ from enforcer.settings import EngineSettings
 
 MAX_IMPORTS = 256
 OVERLAY = ("overlay2", "overlayfs")  # enforcer resolves no other storage
-MEND = "correct `engines` in enforcer.yaml, then systemctl reload enforcer"
+# Who reads the engines reads which there are when it starts.
+MEND = (
+    "correct `engines` in enforcer.yaml, then systemctl restart enforcer-resolver "
+    "enforcer"
+)
 
 
 def check(look: Look) -> Iterator[Finding | str]:

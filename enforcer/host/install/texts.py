@@ -22,7 +22,9 @@ apiVersion: enforcer/v1
 # /etc/enforcer/gate.conf, which is root's word to the gate that monitor is meant.
 mode: {mode}
 builds: deny                       # or allow: RUN steps of docker build
-engines:                           # what starts containers here; no other may
+# What starts containers here; no other may. When that changes, reload is not enough:
+# systemctl restart enforcer-resolver enforcer
+engines:
 """
 
 

@@ -99,7 +99,8 @@ class HostEngines:
         raise EngineError(
             f"container {clip(container.id, limit=64)} comes from no engine that "
             f"enforcer.yaml lists (bundle {clip(container.bundle)})",
-            remedy="Add the engine to `engines`, if it should start containers here.",
+            remedy="Add the engine to `engines`, if it should start containers here; "
+            "systemctl restart enforcer-resolver enforcer",
             code=Code.ENGINE_UNKNOWN,
         )
 
@@ -113,7 +114,8 @@ class HostEngines:
             raise EngineError(
                 f"{clip(image.engine_root)} is not the root of one engine that "
                 "enforcer.yaml lists",
-                remedy="Add the engine to `engines`, each with a root of its own.",
+                remedy="Add the engine to `engines`, each with a root of its own; "
+                "systemctl restart enforcer-resolver enforcer",
                 code=Code.ENGINE_UNKNOWN,
             )
         for docker in dockers:
