@@ -107,11 +107,14 @@ def prove(
 
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Hold the run folder: another run would take what we make for leftovers."""
+    """Hold a lock of our own: another run would take what we make for leftovers.
+
+    Not on the run folder itself, which anybody may open.
+    """
     if not settings.run_dir.is_dir():  # nothing is made for this
         yield
         return
-    with locked(settings.run_dir, wait=False) as held:
+    with locked(settings.run_dir / "prove.lock", wait=False) as held:
         if not held:
             raise EnforcerError(
                 "another `enforcer prove` is under way",
