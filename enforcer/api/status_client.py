@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enforcer.core.codes import Code
-from enforcer.core.errors import EnforcerError
+from enforcer.core.errors import EnforcerError, clip
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from enforcer.api.v1.enforcer_pb2 import StatusResponse
 
 __all__ = ["StatusError", "StatusResponse", "fetch_status"]
 
 CALL_SECONDS = 5.0  # an answer takes a millisecond; a busy daemon some more
+MAX_TEXT = 8000  # characters; the problems of a policy are the longest
 
 
 class StatusError(EnforcerError):
@@ -21,7 +24,10 @@ class StatusError(EnforcerError):
 
 
 def fetch_status(run_dir: Path) -> "StatusResponse":
-    """Return what the daemon says on root's own socket, or raise StatusError."""
+    """Return what the daemon says on root's own socket, or raise StatusError.
+
+    Every text in it is safe to show: enforcerd judges hostile bytes, root reads this.
+    """
     import grpc  # slow to load
 
     from enforcer.api.v1 import enforcer_pb2 as pb
@@ -39,4 +45,16 @@ def fetch_status(run_dir: Path) -> "StatusResponse":
                 f"enforcerd cannot be asked on {path}: {error.code().name}",
                 remedy="systemctl status enforcer",
             ) from error
+    _make_safe(found)
     return found
+
+
+def _make_safe(message: "Message") -> None:
+    for field, value in message.ListFields():
+        if isinstance(value, str):
+            setattr(message, field.name, clip(value, limit=MAX_TEXT))
+        elif field.type == field.TYPE_STRING:
+            value[:] = [clip(text, limit=MAX_TEXT) for text in value]
+        elif field.type == field.TYPE_MESSAGE:
+            for inner in (value,) if hasattr(value, "ListFields") else value:
+                _make_safe(inner)
