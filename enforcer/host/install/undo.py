@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = uninstall(Journal(), say)
     except EnforcerError as error:
         say(f"enforcer: {error}")
+    except OSError as error:  # the journal's own disk
+        why = f"{error.strerror}: {error.filename}; nothing more was undone"
+        say(f"enforcer: {clip(why)}. Mend that, and run it again. [ENF-2316]")
     if arguments.output == "json":
         _print(json.dumps({"done": status == DONE, "said": said}, indent=2))
     return status

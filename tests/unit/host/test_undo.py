@@ -304,6 +304,28 @@ def test_a_step_that_cannot_be_undone_stays_in_the_journal(
     assert path.read_text() == "before"
 
 
+def test_a_disk_that_takes_nothing_is_said_in_words(tmp_path: Path) -> None:
+    """After an error the kernel makes it read-only, and then somebody looks here."""
+    program = tmp_path / "uninstall"
+    program.write_bytes(undo_program())
+    words = f"mount -t tmpfs -o ro tmpfs /var/lib && /usr/bin/python3 -IS {program}"
+    if os.geteuid() != 0:
+        pytest.skip("this machine lets nobody mount")
+
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (INCOMPLETE, "")
+    assert done.stdout == (
+        "enforcer: Read-only file system: /var/lib/enforcer-install; nothing more was "
+        "undone. Mend that, and run it again. [ENF-2316]\n"
+    )
+
+
 def test_the_undo_program_holds_all_it_imports(tmp_path: Path) -> None:
     """It runs with the bare standard library, and finds nothing to undo."""
     program = tmp_path / "uninstall"
