@@ -1,7 +1,5 @@
 """The authorization plug-in's process, under a name no other dockerd lists."""
 
-import contextlib
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,6 +7,7 @@ from typing import Self
 import enforcer.hooks.authz
 from tests.engines.containerd import accepts
 from tests.engines.enforced import SYSTEM_PYTHON, EnforcedHost
+from tests.engines.leftovers import leave_folder
 from tests.engines.process import Daemon
 
 # dockerd looks for plug-ins here and nowhere else.
@@ -57,8 +56,7 @@ class Relay:
         """Stop it and remove its socket."""
         self._daemon.stop()
         self.socket.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # there before us, or others are in it
-            os.rmdir(PLUGINS)  # noqa: PTH106
+        leave_folder(PLUGINS)
 
     def __enter__(self) -> Self:
         return self.start()

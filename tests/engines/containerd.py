@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.engines.leftovers import (
+    leave_namespace,
     reap_shims,
-    remove_empty_namespace,
     remove_shim_sockets,
     unmount_below,
 )
@@ -166,7 +166,7 @@ class Containerd:
         remove_shim_sockets(self.state / "io.containerd.runtime.v2.task")
         unmount_below(self.home)
         for namespace in NAMESPACES:
-            remove_empty_namespace(namespace)
+            leave_namespace(namespace)
         shutil.rmtree(self.home)
 
     def ctr(

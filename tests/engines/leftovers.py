@@ -4,7 +4,9 @@ Everything is found by the engine's own private folder or socket, never by a
 program's name: other engines on the machine are none of our business.
 """
 
+import atexit
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -57,8 +59,7 @@ def reap_shims(socket: Path) -> None:
         if shim.namespace and shim.container not in ("", ".", ".."):
             state = CTR_RUNC_ROOT / shim.namespace / shim.container
             shutil.rmtree(state, ignore_errors=True)
-            with contextlib.suppress(OSError):  # others still use the namespace
-                state.parent.rmdir()
+            leave_namespace(shim.namespace)
 
 
 def remove_shim_sockets(bundles: Path) -> None:
@@ -120,12 +121,26 @@ def remove_cgroup_tree(name: str) -> None:
                 _remove_group(Path(folder))
 
 
-def remove_empty_namespace(name: str) -> None:
-    """Remove a namespace's control group and runc folder, if nobody's is in there."""
+@functools.cache
+def leave_namespace(name: str) -> None:
+    """Have a namespace's empty control group and runc folder removed at our end.
+
+    Not before: all engines of a machine share them, and another one's runc may be
+    between making the folder and making its own in there.
+    """
+    atexit.register(_remove_empty_namespace, name)
+
+
+@functools.cache
+def leave_folder(folder: Path) -> None:
+    """Have a folder that others use as well removed at our end, if it is empty."""
+    atexit.register(_remove_group, folder)
+
+
+def _remove_empty_namespace(name: str) -> None:
     for hierarchy in [CGROUPS, *CGROUPS.iterdir()]:
         _remove_group(hierarchy / name)
-    with contextlib.suppress(OSError):
-        (CTR_RUNC_ROOT / name).rmdir()
+    _remove_group(CTR_RUNC_ROOT / name)
 
 
 def _remove_group(folder: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.engines.leftovers import remove_cgroup_tree, remove_empty_namespace
+from tests.engines.leftovers import leave_namespace, remove_cgroup_tree
 from tests.engines.path import ENGINES, Release
 from tests.engines.process import EngineError, run, wait_until
 
@@ -170,7 +170,7 @@ class PrivateHost:
             wait_until(lambda: not Path(f"/proc/{self._pid}").exists(), "it is gone")
         remove_cgroup_tree(self.home.name)
         for namespace in ("default", "k8s.io"):
-            remove_empty_namespace(namespace)
+            leave_namespace(namespace)
         shutil.rmtree(self.home)
 
     @property
