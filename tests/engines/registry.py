@@ -3,15 +3,16 @@
 import contextlib
 import ctypes
 import json
-import random
+import re
 import secrets
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.engines.path import program
 from tests.engines.process import Daemon
 from tests.engines.tls import Tls
+
+_LISTENS = re.compile(rb'"listening on ([0-9.]+:[0-9]+)[",]')
 
 
 @contextlib.contextmanager
@@ -24,33 +25,24 @@ def running_registry(
 ) -> Iterator[str]:
     """Run docker-registry with all it keeps below `home`; yield its address.
 
-    `users` are names and passwords; with them, nobody else may do anything.
+    `users` are names and passwords; with them, nobody else may do anything. It says
+    itself which port it got: one that we look for is somebody else's a moment later.
     """
-    host, _, port = address.partition(":")
-    where = (host, int(port) or _free_port(host))
-    address = f"{where[0]}:{where[1]}"
     (home / "config.yml").write_text(json.dumps(_settings(home, address, tls, users)))
     command = (str(program("docker-registry")), "serve", str(home / "config.yml"))
     daemon = Daemon(command, {}, home / "log")
+    old = daemon.log.stat().st_size if daemon.log.exists() else 0
 
-    def is_ready() -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(where) == 0
+    def listens() -> re.Match[bytes] | None:
+        return _LISTENS.search(daemon.log.read_bytes(), old)
 
-    daemon.start(is_ready)
+    daemon.start(lambda: bool(listens()))
     try:
-        yield address
+        found = listens()
+        assert found
+        yield found[1].decode()
     finally:
         daemon.stop()
-
-
-def _free_port(host: str) -> int:
-    """Return one that the kernel gives to nobody meanwhile (ip(7): local ports)."""
-    while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((host, port))
-            return port
 
 
 def _settings(
