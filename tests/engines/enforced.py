@@ -233,10 +233,13 @@ class EnforcedHost:
         self.enforcer("sign", target, "--key", by.key, "--cert", by.chain)
 
     def decisions(self, *, sweeps: bool = False) -> list[dict[str, Any]]:
-        """Return the audit log, with what the sweep says of what runs if wanted."""
+        """Return the audit log, with what the sweep says of what runs if wanted.
+
+        A line that is being written has no end yet, and its answer has not left.
+        """
         if not self.audit_log.exists():
             return []
-        lines = self.audit_log.read_text().splitlines()
+        *lines, _ = self.audit_log.read_text().split("\n")
         records: list[dict[str, Any]] = [json.loads(line) for line in lines]
         return [r for r in records if sweeps or r["asked_by"] != "sweep"]
 

@@ -1,9 +1,10 @@
 """A marked secret, and everywhere a secret must not be."""
 
 import base64
+import os
 import re
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 MAX_FILE_BYTES = 64 * 1024 * 1024  # a core dump; what is larger is no file of ours
@@ -12,6 +13,12 @@ WRITES = "trace=execve,write,pwrite64,writev,pwritev,pwritev2"
 IN_FULL = ("-v", "-y", "-s", "1048576")
 # write(1</a/file>, ...); a pipe, a socket or a terminal is no place where it stays.
 _KEPT = re.compile(r"^(?:execve|\w+\(\d+</(?!dev/))")
+
+
+def everything_in(folder: Path) -> Iterator[Path]:
+    """All that is below a folder, while daemons go on making and removing there."""
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place) / name for name in (*folders, *files))
 
 
 class Canary:
@@ -34,12 +41,12 @@ class Canary:
     def in_files(self, *folders: Path, but: Collection[Path] = ()) -> list[str]:
         """Every file below these folders that has it, by name or content."""
         found = []
-        for path in (path for folder in folders for path in folder.rglob("*")):
+        for path in (path for folder in folders for path in everything_in(folder)):
             if self.in_text(str(path)):
                 found.append(str(path))
             if path.is_symlink() or not path.is_file() or path in but:
                 continue
-            if path.stat().st_size <= MAX_FILE_BYTES and self._is_in(path):
+            if self._is_in(path):
                 found.append(str(path))
         return found
 
@@ -59,6 +66,8 @@ class Canary:
 
     def _is_in(self, path: Path) -> bool:
         try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                return False
             return bool(self.in_text(path.read_bytes().decode("latin-1")))
         except OSError:  # a process that has ended, or a file that is gone
             return False

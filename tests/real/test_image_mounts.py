@@ -1,10 +1,12 @@
 """Images that are not run but mounted: what a container gets to see is judged, too."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from tests.engines.images import dockerfile_context
+from tests.real.canary import everything_in
 from tests.real.stage import Image, Stage, said
 
 STORES = pytest.mark.parametrize("generation", ["gated_docker", "gated_graph_docker"])
@@ -80,9 +82,9 @@ def _layer_of(stage: Stage, image: Image) -> Path:
     """The folder in which an engine unpacked our image's only layer."""
     engine = stage.engine if not stage.is_docker else stage.docker.containerd
     below = [engine.home / "data" / "overlay2", engine.home / "root"]
-    for folder in below:
-        for found in folder.rglob("message"):
-            if found.read_text() == f"{image.text}\n":
+    for found in (path for folder in below for path in everything_in(folder)):
+        with contextlib.suppress(FileNotFoundError):  # as of containers that ended
+            if found.name == "message" and found.read_text() == f"{image.text}\n":
                 return found.parent
     raise AssertionError(f"{image.name} is unpacked nowhere")
 
