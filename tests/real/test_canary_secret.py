@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.registry.server import server_context as tls_context
 
 PUSHER = ("pusher", "not-the-marked-one")
 USED = "imported 1 signature(s)"
+DRIP_SECONDS = 0.2  # between the bytes of an answer that does not end
 
 
 @dataclass
@@ -312,11 +314,17 @@ def test_a_crash_in_the_middle_leaves_nothing(
     number: signal.Signals, who: str, vault: Vault, tmp_path: Path
 ) -> None:
     """Not even the core dump that somebody's shell allows."""
+    over = threading.Event()
+
+    def endless() -> Iterator[bytes]:
+        while not over.is_set():
+            yield b"{"
+            over.wait(DRIP_SECONDS)
 
     def answer(seen: Seen) -> Reply:
         if "Authorization" not in seen.headers:
             return Reply(401, headers={"WWW-Authenticate": 'Basic realm="r"'})
-        return Reply(200, body=lambda: iter([b"{"] * 600))
+        return Reply(200, body=endless)
 
     with serving(answer, tls=tls_context(tmp_path)) as server:
         vault.logs_in(server.host)
@@ -333,6 +341,7 @@ def test_a_crash_in_the_middle_leaves_nothing(
             wait_until(lambda: _told(server, vault.canary), "it was told")
             pid = process.pid if who == "command" else _child(process.pid)
             os.kill(pid, number)
+            over.set()  # for a fetcher that has lost its command
             vault.said.append(process.communicate(timeout=30)[0])
 
     assert process.returncode != 0
@@ -349,7 +358,7 @@ def test_the_looks_find_what_is_planted(vault: Vault) -> None:
     """Each place on its own, or all the others would prove nothing."""
     planted = Canary("planted")
     secret = planted.password
-    words = ["/bin/sh", "-c", "read wait", secret]
+    words = ["/bin/sh", "-c", "echo up; read wait", secret]
     home = vault.node.stage.host.home
     encoded = base64.b64encode(f"x{secret}y".encode()).decode()
 
@@ -360,9 +369,13 @@ def test_the_looks_find_what_is_planted(vault: Vault) -> None:
     before = planted.in_files(home)
     vault.node.types("rm short-lived planted")
     calls = planted.in_calls(vault.watch.lines())
-    with subprocess.Popen(words, stdin=subprocess.PIPE, env={"X": encoded}) as process:
-        running = planted.in_processes()
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"X": encoded}
+    ) as process:
         assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"up\n"  # it has its words
+        running = planted.in_processes()
         process.stdin.close()
 
     assert planted.in_text(f'{{"password": "{secret}"}}')
