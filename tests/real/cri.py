@@ -20,6 +20,7 @@ from tests.engines.service import Service
 from tests.real.stage import Image, Stage, containerd_stage
 
 CALL_SECONDS = 30
+STREAM_SECONDS = 180
 NAMESPACE = "k8s.io"
 _NODE = 2  # NamespaceMode: the host's network, so that no CNI is needed
 
@@ -160,7 +161,7 @@ class Cri:
         start: grpc.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(
             f"/runtime.v1.{method}"
         )
-        call = start(request, timeout=CALL_SECONDS)
+        call = start(request, timeout=STREAM_SECONDS)
         try:
             yield from call
         finally:
@@ -222,7 +223,7 @@ def running_node(release: Release) -> Iterator[Node]:
         node = Node(stage)
         node.proxy.open()
         try:
-            sleep = ("/bin/sleep", "600")
+            sleep = ("/bin/sleep", "36000")  # pods wait while other tests are alone
             stage.sign(node.image("pause", name=SANDBOX_IMAGE, cmd=sleep))
             yield node
         finally:

@@ -4,7 +4,6 @@ import itertools
 import re
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,7 +65,7 @@ def _life(cri: Cri, image: str) -> list[tuple[str, bytes]]:
     call("PodSandboxStatus", _id(pod))
     call("ListPodSandbox", _id(_id(pod)))
     made = cri.creation(
-        pod, "life", _id(image), command=("/bin/sh", "-c", "id; sleep 9")
+        pod, "life", _id(image), command=("/bin/sh", "-c", "id; sleep 600")
     )
     container = text(decode_fields(call("CreateContainer", made)), 1)
     status = ("ContainerStatus", encode_fields((1, container), (2, 1)))
@@ -74,7 +73,9 @@ def _life(cri: Cri, image: str) -> list[tuple[str, bytes]]:
     call("StartContainer", _id(container))
     wait_until(lambda: "uid=0" in cri.output("life"), "the container has run")
     call(*status)
-    call("ExecSync", encode_fields((1, container), (2, "cat"), (2, "/message"), (3, 5)))
+    call(
+        "ExecSync", encode_fields((1, container), (2, "cat"), (2, "/message"), (3, 60))
+    )
     call("ExecSync", encode_fields((1, container), (2, "test")))
     call("ExecSync", encode_fields((1, container), (2, "no-such-program")))
     call("Exec", encode_fields((1, container), (2, "sh"), (4, 1), (5, 1)))
@@ -190,22 +191,36 @@ def test_events_are_the_same_bytes(node: Node) -> None:
     node.stage.sign(image)
     name = node.stage.name("told")
 
-    def listen(cri: Cri) -> list[bytes]:
-        events: list[bytes] = []
+    heard: list[list[bytes]] = [[], []]
+
+    def about(pod: str, events: list[bytes]) -> list[bytes]:
+        return [event for event in events if f"{pod}-uid".encode() in event]
+
+    def listen(cri: Cri, events: list[bytes]) -> None:
         for event in cri.stream("RuntimeService/GetContainerEvents", b""):
-            if f"{name}-uid".encode() in event:  # not what happened before
-                events.append(event)
-                if sum(number(decode_fields(e), 2) == DELETED for e in events) == 2:
-                    return events
-        return events
+            events.append(event)
+            kinds = [number(decode_fields(e), 2) for e in about(name, events)]
+            if kinds.count(DELETED) == 2:
+                return
+
+    def both_hear() -> bool:
+        other = node.stage.name("other")
+        node.direct.remove_pod(node.direct.run_pod(other))
+        return all(about(other, events) for events in heard)
 
     with ThreadPoolExecutor(2) as threads:
-        heard = [threads.submit(listen, c) for c in (node.direct, node.proxied)]
-        time.sleep(0.5)  # what happens before a listener came is told to the first one
+        listening = [
+            threads.submit(listen, *one)
+            for one in zip((node.direct, node.proxied), heard, strict=True)
+        ]
+        # What happens before a listener came is told to the first one.
+        wait_until(both_hear, "both listen")
         pod = node.direct.run_pod(name)
         node.direct.start(node.direct.create(pod, name, image.full, command=SLEEP))
         node.direct.remove_pod(pod)
-        direct, proxied = (future.result() for future in heard)
+        for one in listening:
+            one.result()
+    direct, proxied = (about(name, events) for events in heard)
 
     assert len(direct) >= 6  # container and pod: created, started, deleted
     assert proxied == direct
