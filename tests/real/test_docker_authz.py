@@ -80,6 +80,7 @@ def test_dockerd_lists_the_plugin(stage: AuthzStage) -> None:
 
 
 @ALL
+@pytest.mark.alone
 def test_an_unsigned_image_is_refused_at_create_and_nothing_hangs(
     stage: AuthzStage, pair: tuple[Image, Image]
 ) -> None:
@@ -446,6 +447,7 @@ def test_in_monitor_mode_it_refuses_nothing_and_records_all(
 
 
 @NEW
+@pytest.mark.alone
 def test_a_hundred_containers_at_once_are_all_judged(
     stage: AuthzStage, pair: tuple[Image, Image]
 ) -> None:

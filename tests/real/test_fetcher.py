@@ -169,6 +169,7 @@ def test_a_pull_asks_its_registry_only_where_that_is_set(
     ]
 
 
+@pytest.mark.alone
 def test_what_nobody_signed_is_refused_in_words_about_the_registry(
     stage: Stage, registry: Registry
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_registry_that_is_left_out_is_not_asked(
     assert "sync.registries leaves its registry out" in refused.stderr
 
 
+@pytest.mark.alone
 def test_with_the_fetcher_dead_a_pull_is_refused_and_starts_go_on(
     stage: Stage, registry: Registry
 ) -> None:
