@@ -278,9 +278,13 @@ def test_a_copy_that_is_killed_leaves_no_tag_of_a_half(
     maker.sign(firmware)
     words = [sys.executable, "-m", "enforcer", *host.folders, "copy", firmware.target]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
-    started = time.monotonic()
-    subprocess.run([*words, f"{registry}/killed/whole:1"], env=environment, check=True)
-    whole = time.monotonic() - started
+    times = []
+    for number in range(3):
+        started = time.monotonic()
+        to = f"{registry}/killed/whole{number}:1"
+        subprocess.run([*words, to], env=environment, check=True)
+        times.append(time.monotonic() - started)
+    whole = min(times)  # what held up one of them must not put the kills off
     generator = random.Random(7)  # noqa: S311 - spreads the kills
 
     states = []
