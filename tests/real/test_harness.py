@@ -16,6 +16,7 @@ from tests.engines.images import (
 from tests.engines.leftovers import find_shims
 from tests.engines.notation import Notation, statement
 from tests.engines.path import ungated
+from tests.engines.process import wait_until
 
 NAME = "hello-world:1"
 TEXT = "hello from busybox"
@@ -128,8 +129,8 @@ def test_a_container_with_a_restart_policy_is_up_again_after_dockerd(
 
         engine.restart()
 
-        listed = engine.docker("ps", "--format={{.Names}} {{.Status}}").stdout
-        assert listed.startswith("up Up")
+        words = ("ps", "--format={{.Names}} {{.Status}}")
+        wait_until(lambda: engine.docker(*words).stdout.startswith("up Up"), "it is up")
 
 
 def test_a_closed_engine_leaves_nothing_behind(gate: Path, archive: Path) -> None:
