@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tests.engines.process import wait_until
 from tests.real.stage import Done, Image, Stage, said
 
-SECONDS = 30  # containerd's restart monitor looks around every ten
+SECONDS = 90  # containerd's restart monitor looks around every ten
 
 
 @dataclass(frozen=True, slots=True)
