@@ -1,14 +1,20 @@
 """A daemon that is away for a moment, and a gate that is not there at all."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from enforcer.gate.ask import DEADLINE_SECONDS
 from tests.engines.process import wait_until
-from tests.real.faults import GENERATIONS, absent, is_asking
-from tests.real.stage import Stage, said
+from tests.real.faults import GENERATIONS, is_asking, killed
+from tests.real.stage import Done, Image, Stage, said
+
+SOON_SECONDS = DEADLINE_SECONDS - 0.5  # that long the gate waits, whatever else happens
+MAX_TRIES = 10  # a busy machine may take longer to start a daemon
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("generation", ["gated_containerd", "gated_docker"])
 def test_a_start_during_a_restart_of_the_daemon_waits_for_it(
     generation: str, request: pytest.FixtureRequest
@@ -18,12 +24,25 @@ def test_a_start_during_a_restart_of_the_daemon_waits_for_it(
     image = stage.image("hello")
     stage.sign(image)
 
-    with ThreadPoolExecutor(1) as threads, absent(stage):
-        waiting = threads.submit(stage.run, image)
-        wait_until(lambda: is_asking(stage), "the gate asks")
-    done = waiting.result()
+    done, seconds = _started_during_a_restart(stage, image)
+    for _ in range(MAX_TRIES):
+        if seconds < SOON_SECONDS:
+            break
+        done, seconds = _started_during_a_restart(stage, image)
 
+    assert seconds < SOON_SECONDS
     assert (done.returncode, done.stdout) == (0, f"{image.text}\n")
+
+
+def _started_during_a_restart(stage: Stage, image: Image) -> tuple[Done, float]:
+    """Return what became of it, and when the daemon was back after its beginning."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as threads:
+        with killed(stage):
+            waiting = threads.submit(stage.run, image)
+            wait_until(lambda: is_asking(stage), "the gate asks")
+        seconds = time.monotonic() - began
+        return waiting.result(), seconds
 
 
 @pytest.mark.parametrize("state", ["missing", "not executable"])
