@@ -36,6 +36,11 @@ def _error(stage: Stage, name: str) -> str:
     return stage.docker.docker("inspect", form, name).stdout.strip()
 
 
+def _restarts(stage: Stage) -> int:
+    """How many containers the daemon has said that it started again."""
+    return stage.host.log.count('"code": "ENF-2406"')
+
+
 def test_what_a_late_daemon_refused_comes_up_and_nothing_else(
     stage: Stage, people: People
 ) -> None:
@@ -65,15 +70,18 @@ def test_what_a_late_daemon_refused_comes_up_and_nothing_else(
             UP_SECONDS,
         )
     told = _error(stage, unsigned)
+    # Docker's answer to the daemon, and what that says then, come a little later.
+    wait_until(lambda: _restarts(stage) >= 2, "it says so of both")
     restarted = status(stage)["restarted"]
     sign(stage, lost, people.release)
     wait_until(lambda: lives(stage, unsigned), "it comes up, too", UP_SECONDS)
+    wait_until(lambda: _restarts(stage) >= 3, "it says so of all")
 
     assert told.startswith("exited ")
     assert "[ENF-1601]" in told
     assert restarted == 2
     assert not lives(stage, by_hand)
-    assert stage.host.log.count('"code": "ENF-2406"') == 3
+    assert _restarts(stage) == 3
     stage.docker.docker("rm", "--force", always, unless, unsigned, by_hand)
 
 
@@ -91,6 +99,7 @@ def test_behind_the_plug_in_what_is_denied_is_stopped_and_comes_back(
 
         stage.unsign(image)
         wait_until(lambda: not lives(stage, name), "it is stopped", UP_SECONDS)
+        wait_until(lambda: status(stage)["stopped"] > 0, "status says so")
         stopped = status(stage)["stopped"]
         sign(stage, image, people.release)
         stage.docker.docker("start", name)
