@@ -81,8 +81,8 @@ class Site:
         before = self.without_route
         self.network.disconnect()
         yield
+        self.connect()  # first: an idle connection, too, is given up in vain
         self.in_vain += self.without_route - before
-        self.connect()
 
     def app(self) -> str:
         """Return a name nobody used before."""
