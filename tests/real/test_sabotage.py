@@ -62,10 +62,10 @@ def test_doctor_names_what_is_amiss_and_is_content_once_it_is_gone(
     row: Sabotage, victim: Victim
 ) -> None:
     """People look the code up, and scripts look at the exit status."""
-    began = time.monotonic()
     with row.happens(victim) as before:
+        began = time.monotonic()
         status, report = victim.doctor(before)
-    seconds = time.monotonic() - began
+        seconds = time.monotonic() - began
     after, mended = victim.doctor()
 
     found = {finding["code"]: finding for finding in report["findings"]}
