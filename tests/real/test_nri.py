@@ -44,9 +44,13 @@ def test_status_says_that_this_containerd_cannot_fail_closed(node: Node) -> None
         r"containerd v?2\.1\.\S+: NRI cannot validate; this door only reports", notice
     )
     assert line["validates"] is False
-    log = node.stage.containerd.log.replace("\\", "")
-    assert 'plugin "90-enforcer" connected and synchronized' in log
-    assert "invalid plugin events" not in log
+    joined = 'plugin "90-enforcer" connected and synchronized'
+    wait_until(lambda: joined in _log(node), "containerd says so, too")
+    assert "invalid plugin events" not in _log(node)
+
+
+def _log(node: Node) -> str:
+    return node.stage.containerd.log.replace("\\", "")
 
 
 def test_what_kubelet_creates_and_starts_is_reported(node: Node) -> None:

@@ -27,7 +27,7 @@ from tests.real.stage import Image, Stage
 WHY = {"since": "2026-01-02", "reason": "the build machine was entered"}
 TEXT = "denied since 2026-01-02: the build machine was entered"
 FAR = "2126-01-01"
-LONG_ENOUGH = timedelta(seconds=10)  # to put an exemption in force and start twice
+LONG_ENOUGH = timedelta(seconds=30)  # to put an exemption in force, and start
 NOBODY = 65534
 
 
