@@ -98,19 +98,20 @@ def test_a_daemon_that_starts_without_a_usable_policy_refuses_everything(
 
 
 def test_a_certificate_counts_from_the_reload_on(stage: Stage) -> None:
-    """Adding a signer takes no restart, and nothing before the operator says so."""
+    """Adding a signer takes no restart.
+
+    Nor need anybody say so: the daemon looks by itself, a quarter of a second later.
+    """
     image = stage.image("hello")
     newcomer = stage.host.notation.add_signer("newcomer")
     stage.sign(image, signer=newcomer)
     stranger = stage.run(image)
 
     stage.host.notation.trust("acme", newcomer)
-    unread = stage.run(image)
     _hang_up(stage, "policy in force")
     trusted = stage.run(image)
 
     assert "[ENF-1004]" in stranger.stderr
-    assert "[ENF-1004]" in unread.stderr
     assert (trusted.returncode, trusted.stdout) == (0, f"{image.text}\n")
 
 
