@@ -1,6 +1,7 @@
 """`verify --lost SRC DST`: what a promotion left behind, and what brings it there."""
 
 import argparse
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,7 @@ from enforcer.settings import Settings
 from enforcer.sources.carried import CarriedSignatures
 
 MAX_SIGNATURES = 10_000  # as many as anybody has looked at
+MAX_TYPED = 5000  # characters of a place: the longest path, a tag and a digest
 ENGINES = ("docker:", "containerd:")
 
 _WHY = {
@@ -161,7 +163,7 @@ def _next(
     """Yield the commands that bring back what was lost, the best one first."""
     if loss.is_none:
         return
-    source, destination = clip(first.text), clip(second.text)
+    source, destination = _typed(first.text), _typed(second.text)
     if not first.is_engine and not second.is_engine and loss.lost:
         yield f"enforcer copy {source} {destination}"
     is_here = all(one.digest in here for one in loss.lost)
@@ -172,6 +174,11 @@ def _next(
         yield f"for this host alone: enforcer cache import {source}"
     if not loss.counts:
         yield f"or have {destination} itself signed: enforcer sign, notation sign"
+
+
+def _typed(place: str) -> str:
+    """Return what somebody typed, whole and as a shell takes it for one word."""
+    return shlex.quote(clip(place, limit=MAX_TYPED))
 
 
 def _json(

@@ -1,6 +1,7 @@
 """`enforcer copy`: under which tag, and at which registry, a copy can be had."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,3 +100,16 @@ def test_a_mirror_is_read_and_never_written(
     assert (done.status, done.err) == (0, "")
     assert tags(other) == ["2"]
     assert {seen.method for seen in server.seen} == {"GET"}
+
+
+def test_what_lost_says_to_type_can_be_typed(
+    host: Host, server: Server, tmp_path: Path
+) -> None:
+    """A path with a blank in it is one word, and a long one is not cut."""
+    source = f"oci-layout:{tmp_path}/a stick/{'long' * 50}:1"
+    (tmp_path / "a stick").mkdir()
+    host.run("copy", f"{server.host}/app", source)
+
+    found = host.run("verify", "--lost", source, host.target, "-o", "json").json
+
+    assert shlex.split(found["next"][0]) == ["enforcer", "copy", source, host.target]
