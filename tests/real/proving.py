@@ -171,22 +171,12 @@ def _in_containerd(channel: grpc.Channel) -> Iterator[str]:
         images = images_pb2_grpc.ImagesStub(channel)
         for image in images.List(images_pb2.ListImagesRequest(), metadata=here).images:
             yield f"{name} image {image.name} {image.target.digest}"
-        containers = containers_pb2_grpc.ContainersStub(channel)
-        every = containers_pb2.ListContainersRequest()
-        for container in containers.List(every, metadata=here).containers:
-            if name != docker.NAMESPACE:
-                yield f"{name} container {container.id}"
-        leases = leases_pb2_grpc.LeasesStub(channel)
-        for lease in leases.List(leases_pb2.ListRequest(), metadata=here).leases:
-            kept = []
-            with suppress(grpc.RpcError):  # gone since
-                held = leases_pb2.ListResourcesRequest(id=lease.id)
-                found = leases.ListResources(held, metadata=here).resources
-                kept = [
-                    f"{one.type}:{one.id}" for one in found if one.type != "ingests"
-                ]
-            if kept or MARK in lease.id:
-                yield f"{name} lease {lease.id} {' '.join(sorted(kept))}"
+        if name != docker.NAMESPACE:
+            containers = containers_pb2_grpc.ContainersStub(channel)
+            every = containers_pb2.ListContainersRequest()
+            listed = containers.List(every, metadata=here).containers
+            yield from (f"{name} container {one.id}" for one in listed)
+        yield from (f"{name} lease {lease}" for lease in _leases(channel, name))
         content = content_pb2_grpc.ContentStub(channel)
         for page in content.List(content_pb2.ListContentRequest(), metadata=here):
             yield from (f"{name} content {blob.digest}" for blob in page.info)
