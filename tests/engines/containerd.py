@@ -190,8 +190,8 @@ class Containerd:
     ) -> subprocess.CompletedProcess[str]:
         """Run `ctr run --rm`; what the container prints is all in `stdout`.
 
-        Its shim writes that to a file, and has done so when it is gone. ctr itself may
-        end before it has copied everything.
+        Its shim writes that to a file, both streams to one, and has done so when it is
+        gone. ctr itself may end before it has opened the pipe that it would copy from.
         """
         printed = self.home / f"printed-{next(_numbers)}"
         command = ("run", "--rm", f"--log-uri=file://{printed}", *words)
