@@ -79,9 +79,14 @@ def refused(done: Done, code: str) -> bool:
 
 
 def ctr_run(machine: Machine, name: str) -> Done:
-    """Start an image with ctr and wait for its end."""
-    words = ("ctr", "run", "--rm", "--cpu-shares", "0", f"docker.io/library/{name}:1")
-    return machine.run(*words, f"{name}-run", check=False)
+    """Start an image with ctr and wait for its end; what it prints, its shim writes."""
+    out = f"/run/{name}.out"
+    words = ("ctr", "run", "--rm", f"--log-uri=file://{out}", "--cpu-shares", "0")
+    image = f"docker.io/library/{name}:1"
+    done = machine.run(*words, image, f"{name}-run", check=False)
+    done.stdout += machine.run("cat", out, check=False).stdout
+    machine.run("rm", "--force", out)
+    return done
 
 
 def main_pid(machine: Machine, unit: str = "enforcer.service") -> int:
