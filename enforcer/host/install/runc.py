@@ -9,11 +9,19 @@ import os
 import shutil
 from pathlib import Path
 
+from enforcer.core.codes import Code
+from enforcer.core.errors import EnforcerError
 from enforcer.host.install.kept import Kept, keep, new_name, put, sync, take_away
 from enforcer.host.install.manager import ManagerError, command
 from enforcer.host.install.steps import Gate
 
 HEAD = b"#!/bin/sh\n# The gate: the only `runc`"  # of any gate, of any version
+
+
+class RuncGoneError(EnforcerError):
+    """Nothing is left to put back."""
+
+    default_code = Code.REAL_RUNC_GONE
 
 
 def put_gate(step: Gate) -> None:
@@ -27,25 +35,27 @@ def put_gate(step: Gate) -> None:
 def remove_gate(step: Gate) -> str:
     """Put the real runc back; return what a person should know, if anything.
 
-    Raises OSError or ManagerError; may be done again then.
+    Raises OSError, ManagerError or RuncGoneError; may be done again then.
     """
+    is_lost = not step.real.exists() and is_gate(step.path)
     new_name(step.path).unlink(missing_ok=True)
     said = _put_back(step)
     take_away(new_name(step.real))
     if command("dpkg-divert", "--truename", str(step.path)) == str(step.real):
         command("dpkg-divert", "--local", "--no-rename", "--divert", str(step.real),
                 "--remove", str(step.path))  # fmt: skip
+    if is_lost:
+        package = _package(step.path)
+        raise RuncGoneError(
+            f"{step.real} is gone, and with it the real runc; no container starts",
+            remedy=f"rm {step.path} && apt-get install --reinstall {package}",
+        )
     return said
 
 
 def _put_back(step: Gate) -> str:
     if not step.real.exists():
-        if is_gate(step.path):
-            return (
-                f"{step.real} is gone, and with it the real runc: "
-                f"rm {step.path} && apt-get install --reinstall {_package(step.path)}"
-            )
-        return ""  # it was never moved, or is back
+        return ""  # it was never moved, or is back, or lost
     said = ""
     if step.path.exists() and not step.path.samefile(step.real):
         if not is_gate(step.path):
