@@ -26,6 +26,7 @@ from enforcer.core.image import Index, parse_manifest_or_index
 from enforcer.core.subject import Content
 from enforcer.settings import Settings
 from enforcer.sources.layout.add import add_to_folder
+from enforcer.sources.layout.archive import STDIN
 from enforcer.sources.layout.contents import (
     Blob,
     LayoutContents,
@@ -64,6 +65,11 @@ def asks_nobody(arguments: argparse.Namespace) -> bool:
 def run(arguments: argparse.Namespace) -> int:
     """Copy, and say what was carried."""
     source, destination = map(parse_place, (arguments.source, arguments.destination))
+    if destination.transport == ARCHIVE and destination.path.name == STDIN:
+        raise UsageError(
+            "copy writes no archive to standard output: name a file, or use `enforcer "
+            "cache export --with-image`"
+        )
     settings = settings_of(arguments)
     with open_place(source, settings) as found:
         digest = found.top.descriptor.digest

@@ -23,6 +23,7 @@ from enforcer.settings import Settings
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
 MAX_QUESTIONS = 20_000  # a bound for whoever writes lists; a host has some hundred
+_TOO_MANY = f"more than {MAX_QUESTIONS} references: about the rest nobody is asked"
 ENGINE_SECONDS = 30.0  # for the resolver to list all images
 EXPECTED = "REGISTRY/REPOSITORY[:TAG][@DIGEST]"
 
@@ -51,8 +52,10 @@ class Targets:
             return
         if not may_ask(settings, reference):
             self.closed += 1
-        elif len(self.questions) < MAX_QUESTIONS:
+        elif text in self.questions or len(self.questions) < MAX_QUESTIONS:
             self.questions.setdefault(text, Question(reference, named))
+        elif _TOO_MANY not in self.problems:
+            self.problems.append(_TOO_MANY)
 
 
 def listed(settings: Settings, file: Path | None, words: list[str]) -> list[str]:

@@ -71,6 +71,19 @@ def test_a_layouts_only_tag_goes_along(
     assert tags(other) == ["1"]
 
 
+def test_no_archive_is_written_to_a_file_that_is_called_as_standard_output_is(
+    host: Host, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SRC it is standard input."""
+    monkeypatch.chdir(tmp_path)
+
+    done = host.run("copy", f"{server.host}/app", "oci-archive:-")
+
+    assert done.status == 2
+    assert "cache export --with-image" in done.err
+    assert not (tmp_path / "-").exists()
+
+
 @pytest.mark.parametrize("source", ["registry", "layout"])
 def test_what_is_named_by_digest_gets_no_tag(
     host: Host, server: Server, other: WritableRegistry, there: Server, tmp_path: Path,

@@ -190,6 +190,23 @@ def test_a_list_that_cannot_be_read_is_told(host: Host) -> None:
     assert str(host.root / "none") in done.err
 
 
+def test_a_list_that_is_too_long_is_told(
+    host: Host,
+    registry: tuple[Server, FakeRegistry],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is not asked about would else be taken for done."""
+    monkeypatch.setattr("enforcer.cli.cache.sync_targets.MAX_QUESTIONS", 1)
+    server, _ = registry
+
+    done = sync(host, name(server), name(server, "2"), name(server))
+
+    assert done.status != 0
+    assert len(done.json["engines"]) == 1
+    assert "the rest" in done.json["engines"][0]
+    assert cached(host) == {digest(IMAGE.manifest)}
+
+
 def test_a_login_is_sent_to_its_registry_and_shown_nowhere(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
