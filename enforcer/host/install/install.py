@@ -71,10 +71,14 @@ def _roll_back(journal: Journal, error: BaseException, say: Say) -> None:
         why = error.what
     say(f"failed: {why}; undoing everything")
     journal.mend()
-    failed = undo_all(journal, journal.read().entries, say)
-    if failed:
+    try:
+        failed = undo_all(journal, journal.read().entries, say)
+        rest = f"{failed} steps could not be undone" if failed else ""
+    except KeyboardInterrupt:
+        rest = "undoing it was interrupted"
+    if rest:
         raise InstallError(
-            f"the installation failed ({why}), and {failed} steps could not be undone",
+            f"the installation failed ({why}), and {rest}",
             remedy="Run `/usr/libexec/enforcer/uninstall`.",
             code=Code.UNINSTALL_INCOMPLETE,
         ) from error

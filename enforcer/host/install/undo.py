@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # the journal's own disk
         why = f"{error.strerror}: {error.filename}; nothing more was undone"
         say(f"enforcer: {clip(why)}. Mend that, and run it again. [ENF-2316]")
+    except KeyboardInterrupt:
+        say("enforcer: interrupted: run it again, it goes on from here [ENF-2316]")
     if arguments.output == "json":
         _print(json.dumps({"done": status == DONE, "said": said}, indent=2))
     return status

@@ -18,7 +18,14 @@ from enforcer.host.install.kept import keep, new_name
 from enforcer.host.install.pack import undo_program
 from enforcer.host.install.plan import AUTHZ_EDIT
 from enforcer.host.install.steps import File, Folder, Link, Step, Tell, Word
-from enforcer.host.install.undo import DONE, INCOMPLETE, preview, undo, uninstall
+from enforcer.host.install.undo import (
+    DONE,
+    INCOMPLETE,
+    main,
+    preview,
+    undo,
+    uninstall,
+)
 
 
 @pytest.fixture
@@ -324,6 +331,25 @@ def test_a_disk_that_takes_nothing_is_said_in_words(tmp_path: Path) -> None:
         "enforcer: Read-only file system: /var/lib/enforcer-install; nothing more was "
         "undone. Mend that, and run it again. [ENF-2316]\n"
     )
+
+
+def test_an_interrupt_is_said_in_words(
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is undone is on record, and the rest can be undone later."""
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("enforcer.host.install.undo.Journal", lambda: journal)
+    monkeypatch.setattr("enforcer.host.install.undo.undo_all", interrupted)
+
+    status = main([])
+
+    assert status == INCOMPLETE
+    assert "run it again, it goes on from here [ENF-2316]" in capsys.readouterr().out
 
 
 def test_the_undo_program_holds_all_it_imports(tmp_path: Path) -> None:
