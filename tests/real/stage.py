@@ -16,8 +16,9 @@ from tests.engines.enforced import EnforcedHost
 from tests.engines.images import full_name, layout_to_tar, write_layout
 from tests.engines.notation import Signer
 from tests.engines.path import Release
-from tests.engines.process import wait_until
+from tests.engines.process import EngineError, wait_until
 
+END_OF_TAR = bytes(2 * 512)
 Done = subprocess.CompletedProcess[str]
 Signing = Literal["notation", "notation-cose", "enforcer"]
 
@@ -148,13 +149,19 @@ class Stage:
         return self.docker.docker(*words).stdout.strip()
 
     def save(self, image: Image) -> Image:
-        """Export an image by its name, as the engine writes it."""
+        """Export an image by its name, as the engine writes it.
+
+        ctr 2.1 may end before it has written the last that containerd sends.
+        """
         archive = self._images / f"{self.name('saved')}.tar"
         if isinstance(self.engine, Dockerd):
             self.engine.docker("save", "--output", archive, image.name)
-        else:
+            return replace(image, archive=archive)
+        for _ in range(5):
             self.engine.ctr("images", "export", archive, image.full)
-        return replace(image, archive=archive)
+            if archive.read_bytes().endswith(END_OF_TAR):
+                return replace(image, archive=archive)
+        raise EngineError(f"ctr does not export the whole of {image.full}")
 
     def sign(
         self, image: Image, *, by: Signing = "notation", signer: Signer | None = None

@@ -251,7 +251,10 @@ def test_a_gate_that_cannot_ask_lets_a_monitored_host_run(
     with _monitored(stage), _broken_gate(stage, python):
         done = stage.run(image)
 
-    assert (done.returncode, done.stdout) == (0, f"{image.text}\n")
+    assert done.returncode == 0
+    assert (
+        done.stdout.splitlines()[-1] == image.text
+    )  # after what the gate's shell says
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=_named)
