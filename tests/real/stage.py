@@ -157,7 +157,7 @@ class Stage:
         if isinstance(self.engine, Dockerd):
             self.engine.docker("save", "--output", archive, image.name)
             return replace(image, archive=archive)
-        for _ in range(5):
+        for _ in range(10):
             self.engine.ctr("images", "export", archive, image.full)
             if archive.read_bytes().endswith(END_OF_TAR):
                 return replace(image, archive=archive)
