@@ -10,6 +10,7 @@ import pytest
 
 from tests.engines.images import layout_to_tar, write_layout
 from tests.engines.private_host import PrivateHost
+from tests.engines.process import wait_until
 
 SOAK = bool(os.environ.get("ENFORCER_SOAK"))
 ROUNDS = 200 if SOAK else 20
@@ -50,6 +51,8 @@ def before(host: PrivateHost) -> dict[str, tuple[object, ...]]:
 
 
 def _recovered(host: PrivateHost, before: object) -> None:
+    busy = "pgrep 'systemd-sysuse|dpkg-divert|systemctl'"  # to their end, whoever died
+    wait_until(lambda: host.sh(busy, check=False).returncode == 1, "they have ended")
     done = host.sh(ANY_UNDO)
     assert host.changes() == before, done.stdout
     for service in host.services:

@@ -35,7 +35,11 @@ def require_systemd() -> None:
 
 
 def command(program: str, *words: str) -> str:
-    """Run a program to its end and return what it printed; raises ManagerError."""
+    """Run a program to its end and return what it printed; raises ManagerError.
+
+    Also if we are killed, with all of our group: half a list of accounts, or of
+    diversions, is nobody's to mend.
+    """
     path = _find(program)
     if path is None:
         raise ManagerError(f"{program} is not here", remedy="Install its package.")
@@ -48,6 +52,8 @@ def command(program: str, *words: str) -> str:
             stderr=subprocess.STDOUT,
             timeout=CALL_SECONDS,
             check=False,
+            start_new_session=True,
+            restore_signals=False,  # SIGPIPE: nobody may be left to read
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ManagerError(
