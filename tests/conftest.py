@@ -33,6 +33,9 @@ settings.register_profile(
 settings.load_profile("shared")
 
 
+_kept: contextlib.ExitStack | None = None  # the room, from one test to the next
+
+
 class _FileByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     """Files in order, and some of them as if they were one."""
 
@@ -50,15 +53,30 @@ def pytest_xdist_make_scheduler(
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let nothing run beside a test that is marked `alone`, its fixtures included."""
-    alone = item.get_closest_marker("alone") is not None
-    with contextlib.ExitStack() as stack:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Let nothing run beside a test that is marked `alone`, its fixtures included.
+
+    The room is kept for a next one that is alone too: the others would wait twice.
+    """
+    global _kept
+    room, _kept = _kept, None
+    if room is None:
+        room = contextlib.ExitStack()
         with _locked(DOOR, fcntl.LOCK_EX):  # else those that share would never leave
-            stack.enter_context(
-                _locked(ROOM, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            room.enter_context(
+                _locked(ROOM, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
             )
-        return (yield)
+    with room:
+        done = yield
+        if _is_alone(item) and nextitem is not None and _is_alone(nextitem):
+            _kept = room.pop_all()
+    return done
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
 
 
 @contextlib.contextmanager
