@@ -180,6 +180,22 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         raise _cannot("write", path, error) from error
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file for good, or a link as such: unlink, fsync of its folder.
+
+    Raises:
+        FileMissingError: No such file.
+        FileError: It could not be removed, or may be back after a power cut.
+    """
+    try:
+        path.unlink()
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (OSError, ValueError) as error:
+        raise _cannot("remove", path, error) from error
+
+
 def sync_folder(path: Path) -> None:
     """Make renames in this folder survive a power cut, or raise OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

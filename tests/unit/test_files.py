@@ -19,6 +19,7 @@ from enforcer.files import (
     locked,
     make_folder,
     read_file,
+    remove_file,
     require_trusted_folder,
     write_file,
 )
@@ -257,3 +258,40 @@ def test_what_is_made_has_its_mode_whatever_the_umask(tmp_path: Path) -> None:
     modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "trust").iterdir()}
     assert modes == {"store": 0o755, "file": 0o644}
     assert (tmp_path / "trust").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_file_is_removed_and_a_link_as_such(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("a")
+
+    remove_file(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    remove_file(tmp_path / "a")
+
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileMissingError, match="/a does not exist"):
+        remove_file(tmp_path / "a")
+
+
+@pytest.mark.parametrize("path", ["/proc/self/status", "/proc", "/proc/a\0b"])
+def test_what_cannot_be_removed_is_an_error_of_ours(path: str) -> None:
+    with pytest.raises(FileError, match="cannot remove /proc"):
+        remove_file(Path(path))
+
+
+def test_what_is_removed_is_not_back_after_a_power_cut(tmp_path: Path) -> None:
+    """An anchor that comes back is trusted again."""
+    (tmp_path / "a").write_bytes(b"x")
+    script = (
+        "import sys, pathlib; from enforcer.files import remove_file\n"
+        "remove_file(pathlib.Path(sys.argv[1]))"
+    )
+    calls = tmp_path / "calls"
+    words = ["strace", "-y", "-e", "trace=unlink,unlinkat,fsync", "-o", str(calls)]
+
+    subprocess.run([*words, sys.executable, "-c", script, tmp_path / "a"], check=True)
+
+    gone, synced, *_ = calls.read_text().splitlines()
+    assert (gone.startswith("unlink"), f'"{tmp_path}/a"' in gone) == (True, True)
+    assert synced.startswith("fsync(")
+    assert f"<{tmp_path}>)" in synced

@@ -3,7 +3,7 @@
 from enforcer.sources.trust.host import load_host_policy
 from enforcer.sources.trust.kept import Fingerprint, KeptPolicy, fingerprint, marks
 from enforcer.sources.trust.notation import POLICY_NAMES, load_notation_policy
-from enforcer.sources.trust.stores import read_store
+from enforcer.sources.trust.stores import read_store, survey_store
 
 __all__ = [
     "POLICY_NAMES",
@@ -14,4 +14,5 @@ __all__ = [
     "load_notation_policy",
     "marks",
     "read_store",
+    "survey_store",
 ]

@@ -1,5 +1,6 @@
 """The trust stores of either kind of policy: folders of certificates, checked."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -59,30 +60,53 @@ def read_store(
         FileNotTrustedError: `trusted`, and somebody else could change it.
     """
     count = 0
-    try:
-        for path in _store_files(root / name.type / name.name, trusted=trusted):
-            raw = read_file(
-                path, max_bytes=MAX_STORE_FILE_BYTES, trusted=trusted, follow=False
-            )
-            ders = parse_store_file(raw, store=name, file_name=path.name)
-            count += len(ders)
-            if count > MAX_STORE_CERTIFICATES:
-                raise _too_many(name)
-            yield path, ders
-    except FileMissingError:
-        raise TrustStoreMissingError(name) from None
-    except (FileError, TooLargeError) as error:
-        raise TrustStoreInvalidError(error.what, remedy=error.remedy) from error
+    for path in _store_files(root, name, trusted=trusted):
+        ders = _read_store_file(path, name, trusted=trusted)
+        count += len(ders)
+        if count > MAX_STORE_CERTIFICATES:
+            raise _too_many(name)
+        yield path, ders
 
 
-def _store_files(path: Path, *, trusted: bool) -> list[Path]:
+def survey_store(
+    root: Path, name: StoreName
+) -> Iterator[tuple[Path, tuple[bytes, ...] | EnforcerError]]:
+    """Yield each file of a store with its certificates, or why it spoils the store.
+
+    Raises:
+        TrustStoreMissingError: No such folder.
+        TrustStoreInvalidError: It is no folder that can be read.
+        FileNotTrustedError: Somebody else could change what is in it.
+    """
+    for path in _store_files(root, name, trusted=True):
+        found: tuple[bytes, ...] | EnforcerError
+        try:
+            found = _read_store_file(path, name, trusted=True)
+        except EnforcerError as error:
+            found = error
+        yield path, found
+
+
+def _read_store_file(
+    path: Path, name: StoreName, *, trusted: bool
+) -> tuple[bytes, ...]:
+    with _as_store_errors(name):
+        raw = read_file(
+            path, max_bytes=MAX_STORE_FILE_BYTES, trusted=trusted, follow=False
+        )
+    return parse_store_file(raw, store=name, file_name=path.name)
+
+
+def _store_files(root: Path, name: StoreName, *, trusted: bool) -> list[Path]:
     """Return the certificate files of a store, by name.
 
     Sub-folders are ignored (trust-store-trust-policy.md, "Trust Store"); any other
     file is taken for a certificate, as notation does.
     """
+    path = root / name.type / name.name
     if trusted:
-        require_trusted_folder(path)
+        with _as_store_errors(name):
+            require_trusted_folder(path)
     try:
         if path.is_symlink():
             raise TrustStoreInvalidError(
@@ -90,12 +114,22 @@ def _store_files(path: Path, *, trusted: bool) -> list[Path]:
             )
         files = [p for p in path.iterdir() if p.is_symlink() or not p.is_dir()]
     except FileNotFoundError:
-        raise FileMissingError(f"{path} does not exist", remedy="") from None
+        raise TrustStoreMissingError(name) from None
     except OSError as error:
         raise TrustStoreInvalidError(
             f"{path} cannot be read: {error.strerror}", remedy="Check its mode."
         ) from error
     return sorted(files)
+
+
+@contextlib.contextmanager
+def _as_store_errors(name: StoreName) -> Iterator[None]:
+    try:
+        yield
+    except FileMissingError:
+        raise TrustStoreMissingError(name) from None
+    except (FileError, TooLargeError) as error:
+        raise TrustStoreInvalidError(error.what, remedy=error.remedy) from error
 
 
 def _too_many(name: StoreName) -> TrustStoreInvalidError:
