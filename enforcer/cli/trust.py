@@ -8,16 +8,12 @@ from pathlib import Path
 from enforcer.audit.clock import HostClock
 from enforcer.cli.main import DONE, MISCONFIGURED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
-from enforcer.core.certificate import parse_certificate
-from enforcer.core.errors import EnforcerError, clip
-from enforcer.core.evidence import key_digest
-from enforcer.core.identity import subject_text
+from enforcer.cli.trust_listed import listed
+from enforcer.core.errors import clip
 from enforcer.core.policy import StoreName, StoreType
 from enforcer.core.signing import generate_test_chain
 from enforcer.core.truststore import MAX_STORE_FILE_BYTES, parse_store_file
 from enforcer.files import FileError, make_folder, read_file, write_file
-from enforcer.settings import Settings
-from enforcer.sources.trust import read_store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +68,7 @@ def _present(place: Path, wanted: bytes) -> bytes:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    found, problems = _certificates(settings_of(arguments))
+    found, problems = listed(settings_of(arguments))
     if is_json(arguments):
         print_json(found)
     else:
@@ -81,34 +77,6 @@ def _list(arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(f"enforcer: {clip(str(problem), limit=500)}", file=sys.stderr)
     return MISCONFIGURED if problems else DONE
-
-
-def _certificates(
-    settings: Settings,
-) -> tuple[list[dict[str, str]], list[EnforcerError]]:
-    """Return every trusted certificate, and why some stores cannot be used."""
-    found: list[dict[str, str]] = []
-    problems: list[EnforcerError] = []
-    for type_ in StoreType:
-        for folder in sorted((settings.trust_dir / type_).glob("*")):
-            try:
-                store = StoreName(type_, folder.name)
-                for path, ders in read_store(settings.trust_dir, store):
-                    found += [_described(store, path, der) for der in ders]
-            except EnforcerError as error:
-                problems.append(error)
-    return found, problems
-
-
-def _described(store: StoreName, path: Path, der: bytes) -> dict[str, str]:
-    parsed = parse_certificate(der, what=path.name)
-    return {
-        "store": str(store),
-        "file": clip(path.name),
-        "subject": subject_text(parsed.subject),
-        "key": str(key_digest(parsed)),
-        "until": f"{parsed.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
-    }
 
 
 def _generate(arguments: argparse.Namespace) -> int:
