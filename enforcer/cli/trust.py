@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from enforcer.audit.clock import HostClock
+from enforcer.cli import trust_remove
 from enforcer.cli.main import DONE, MISCONFIGURED, UsageError
 from enforcer.cli.output import is_json, print_json, settings_of
 from enforcer.cli.trust_listed import listed
@@ -20,10 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
     add = words.add_parser("add", help="put certificates into a trust store")
-    add.add_argument("--type", choices=[str(t) for t in StoreType], default="ca")
-    add.add_argument("--store", required=True, metavar="NAME")
+    _add_store(add)
     add.add_argument("file", nargs="+", type=Path, help="PEM or DER certificates")
     words.add_parser("list", help="every trusted certificate")
+    remove = words.add_parser("remove", help="take certificates out of a trust store")
+    _add_store(remove)
+    trust_remove.add_arguments(remove)
     generate = words.add_parser(
         "generate-test", help="a CA and a signing key; trusts nothing by itself"
     )
@@ -31,9 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--type", choices=[str(t) for t in StoreType], default="ca")
+    parser.add_argument("--store", required=True, metavar="NAME")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Do what the word says."""
-    words = {"add": _add, "list": _list, "generate-test": _generate}
+    words = {
+        "add": _add,
+        "list": _list,
+        "remove": trust_remove.run,
+        "generate-test": _generate,
+    }
     return words[arguments.word](arguments)
 
 
@@ -49,7 +62,8 @@ def _add(arguments: argparse.Namespace) -> int:
         if checked.get(place, _present(place, raw)) != raw:
             raise FileError(
                 f"{place} holds another certificate",
-                remedy="Give the file another name, or remove the old one first.",
+                remedy="Give the file another name, or remove the old one first "
+                "(`enforcer trust remove`).",
             )
         checked[place] = raw
     make_folder(folder, mode=0o755)

@@ -99,6 +99,7 @@ def test_layout_targets_cache_and_trust_need_no_grpc(
         ["cache", "list"],
         ["cache", "import", host.target],
         ["trust", "list"],
+        ["trust", "remove", "--store", "acme", "acme.crt", "--dry-run"],
         ["trust", "generate-test", "x", "--out", out],
         ["explain", "ENF-1001"],
     ):
