@@ -220,30 +220,30 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     except (OSError, ValueError) as error:
         raise _cannot("open", path, error) from error
     try:
-        held = _lock(handle, path, seconds=LOCK_SECONDS if wait else 0)
-        if wait and not held:
-            raise FileError(
-                f"{path} has been locked by another process for {LOCK_SECONDS:g} s",
-                remedy=f"Find it with `fuser {path}` and let it end.",
-            )
-        yield held
+        yield lock(handle, path, wait=wait)
     finally:
         os.close(handle)
 
 
-def _lock(handle: int, path: Path, *, seconds: float) -> bool:
-    until = time.monotonic() + seconds
+def lock(handle: int, path: Path, *, wait: bool) -> bool:
+    """Lock what is open until it is closed; returns and raises as `locked`."""
+    until = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= until:
+            if not wait:
                 return False
-            time.sleep(LOCK_POLL_SECONDS)
         except OSError as error:
             raise _cannot("lock", path, error) from error
         else:
             return True
+        if time.monotonic() >= until:
+            raise FileError(
+                f"{path} has been locked by another process for {LOCK_SECONDS:g} s",
+                remedy=f"Find it with `fuser {path}` and let it end.",
+            )
+        time.sleep(LOCK_POLL_SECONDS)
 
 
 def make_folder(path: Path, *, mode: int = 0o700) -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from enforcer.audit.append import append_whole
 from enforcer.core.record import DecisionRecord, audit_json
 from enforcer.core.strictjson import Json
 from enforcer.files import FileError, make_folder, open_regular, sync_folder
@@ -73,15 +74,7 @@ class FileAuditLog:
                 line = _line({"prev": previous, **members, "signatures": []})
             previous = hashlib.sha256(line).hexdigest()
             lines.append(line)
-        whole = b"".join(lines)
-        before = os.fstat(self._handle).st_size
-        try:
-            if os.write(self._handle, whole) != len(whole):
-                raise OSError(errno.ENOSPC, "no space for a whole line")
-            os.fdatasync(self._handle)
-        except OSError:  # leave neither a torn line nor one that did not count
-            os.ftruncate(self._handle, before)
-            raise
+        append_whole(self._handle, b"".join(lines))
         self._previous = previous
 
     def _open(self) -> None:
@@ -90,7 +83,7 @@ class FileAuditLog:
             return
         self._close()
         make_folder(self._path.parent)
-        self._handle = _open(self._path)
+        self._handle = open_to_append(self._path)
         if not _cut_torn_line(self._handle):
             self._rotate()
         last = _last_hash(self._handle) or self._previous
@@ -115,7 +108,7 @@ class FileAuditLog:
             if os.path.lexists(older):
                 older.rename(self._numbered(number + 1))
         self._path.rename(self._numbered(1))
-        self._handle = _open(self._path)
+        self._handle = open_to_append(self._path)
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
@@ -126,14 +119,20 @@ class FileAuditLog:
             self._handle = -1
 
 
-def _open(path: Path) -> int:
-    """Open for appending, made if missing; its name survives a power cut, too."""
+def open_to_append(path: Path) -> int:
+    """Open a regular file, or make it; its name survives a power cut, too.
+
+    A pipe does not hold us up, and a link is not followed; raises OSError.
+    """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     handle = os.open(path, flags | os.O_NONBLOCK, 0o600)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        sync_folder(path.parent)
+    except OSError:
         os.close(handle)
-        raise OSError(errno.EINVAL, "it is not a regular file")
-    sync_folder(path.parent)
+        raise
     return handle
 
 

@@ -301,7 +301,7 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(host: Host) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
     try:
-        with pytest.raises(EnforcerError, match="no space for a whole line"):
+        with pytest.raises(EnforcerError, match="No space left on device"):
             record(ours, "two")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
