@@ -1,4 +1,7 @@
-"""Whole lines at the end of a file, or none."""
+"""Whole lines at the end of a file, or none.
+
+The undo program carries this module: the standard library only.
+"""
 
 import errno
 import os

@@ -5,7 +5,6 @@ was never begun. The folder is root's alone, and who holds its lock may write.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from enforcer.audit.append import append_whole
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.host.install.edits import edit_from_json
@@ -187,13 +187,13 @@ class Journal:
 
     def _append(self, record: dict[str, Any]) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(self.path, flags, 0o600), "wb", buffering=0) as file:
-            line, before = _sealed(record), os.fstat(file.fileno()).st_size
-            if file.write(line) != len(line):
-                file.truncate(before)  # or the next line would be one with this part
-                why = os.strerror(errno.ENOSPC)
-                raise OSError(errno.ENOSPC, why, str(self.path))
-            os.fsync(file.fileno())
+        handle = os.open(self.path, flags, 0o600)
+        try:
+            append_whole(handle, _sealed(record))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        finally:
+            os.close(handle)
 
 
 def _sealed(record: dict[str, Any]) -> bytes:

@@ -14,6 +14,8 @@ _WRITERS = {  # file -> how a line gets into it, in the folder `here`
     "admin.jsonl": "from enforcer.cli.admin_log import record\n"
     "from enforcer.settings import Settings\n"
     "record(Settings(here, here, here, here), 'something')",
+    "journal": "from enforcer.host.install.journal import Journal\n"
+    "Journal(here).undone(0)",
 }
 
 
