@@ -51,7 +51,7 @@ def measure(stage: Stage) -> Group:
             baselines[f"{name}: decision"] = f"{name}: no-op"
         probes["connect and close, ask.sock"] = timed(partial(_touch, run / "ask.sock"))
         sync = stack.enter_context(_disk(stage.host.state / "bench"))
-        probes[f"write {LINE_BYTES} bytes, fdatasync"] = sync
+        probes[f"write {LINE_BYTES} bytes, fsync"] = sync
         made = rows(interleave(probes, rounds(ROUNDS)), baselines)
     return Group(
         "decision about a signed image (one Python client, one call at a time)",
@@ -83,7 +83,7 @@ def _disk(path: Path) -> Iterator[Probe]:
 
     def write() -> None:
         os.write(handle, b"x" * LINE_BYTES)
-        os.fdatasync(handle)
+        os.fsync(handle)
 
     try:
         yield timed(write)
