@@ -974,8 +974,8 @@ PAGES: dict[Code, tuple[str, str]] = {
         "Save it again with `docker save`, oras, skopeo or `enforcer cache export`.",
     ),
     Code.ARCHIVE_TOO_LARGE: (
-        "The archive has more files, or more bytes besides layers, than enforcer "
-        "reads. Nothing of it was taken.",
+        "The archive or layout has more files, or more bytes besides layers, than "
+        "enforcer reads. Nothing of it was taken.",
         "Export or import fewer images at a time.",
     ),
     Code.ARCHIVE_DIGEST: (

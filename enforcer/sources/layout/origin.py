@@ -1,10 +1,12 @@
 """A layout as the origin of a copy: it lists everything and says nothing of subjects.
 
-So every manifest it names is read once, to find out what is about what.
+So every manifest it names is read once, to find out what is about what. None is held:
+what is about a subject is read again when that is asked for.
 """
 
 from collections.abc import Iterator
 
+from enforcer.core.codes import Code
 from enforcer.core.collected import Refused
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
@@ -13,15 +15,17 @@ from enforcer.core.image import (
     INDEX_TYPES,
     MANIFEST_TYPES,
     MAX_MANIFEST_BYTES,
-    Index,
     media_type_of,
-    parse_manifest_or_index,
 )
 from enforcer.core.referring import parse_referring
 from enforcer.core.subject import Content
 from enforcer.files import FileMissingError
-from enforcer.sources.layout.index import MAX_ENTRIES
+from enforcer.sources.layout.index import LayoutError
 from enforcer.sources.layout.reader import Layout
+
+# Of all manifests that are read to find subjects; as much as an archive may hold of
+# them, and two hundred times what the most signatures take.
+MAX_READ_BYTES = 1024 * 1024 * 1024
 
 
 class LayoutOrigin:
@@ -29,12 +33,13 @@ class LayoutOrigin:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._about: dict[Digest, list[Content]] | None = None
+        self._about: dict[Digest, list[Descriptor]] | None = None
         self.name = layout.name
 
     def manifest(self, named: Descriptor) -> Content:
         """Return the manifest or index of just this descriptor; see `copying`."""
-        raw = self._layout.blob(named.digest, max_bytes=MAX_MANIFEST_BYTES)
+        most = min(named.size, MAX_MANIFEST_BYTES)
+        raw = self._layout.blob(named.digest, max_bytes=most)
         content = Content(media_type_of(raw), raw)
         if content.descriptor != named:
             raise MalformedError(
@@ -52,39 +57,37 @@ class LayoutOrigin:
         """Yield every manifest whose `subject` this is; see `copying`.
 
         The first time also what cannot be read, for it may be about anything.
+
+        Raises:
+            LayoutError: It lists more, or more bytes, than anybody reads.
         """
         if self._about is None:
             self._about = {}
             yield from self._read_all(self._about)
-        yield from self._about.get(subject, ())
+        for named in self._about.get(subject, ()):
+            yield self.manifest(named)
 
-    def _read_all(self, found: dict[Digest, list[Content]]) -> Iterator[Refused]:
-        direct = {entry.descriptor for entry in self._layout.entries}
-        for named in self._named():
+    def _read_all(self, found: dict[Digest, list[Descriptor]]) -> Iterator[Refused]:
+        for named, is_due in self._named().items():
             try:
-                content = self.manifest(named)
-                referring = parse_referring(content.raw)
+                referring = parse_referring(self.manifest(named).raw)
             except EnforcerError as error:
                 # what an index lists and is not here is no loss (image-layout.md)
-                if named in direct or not isinstance(error, FileMissingError):
+                if is_due or not isinstance(error, FileMissingError):
                     yield Refused(str(named.digest), f"{error.what} [{error.code}]")
                 continue
             if referring is not None:
-                found.setdefault(referring.subject.digest, []).append(content)
+                found.setdefault(referring.subject.digest, []).append(named)
 
-    def _named(self) -> list[Descriptor]:
-        """What index.json lists, and what indexes among that list; each once."""
-        named = {entry.descriptor: None for entry in self._layout.entries}
-        for descriptor in list(named):
-            if descriptor.media_type in INDEX_TYPES and len(named) < MAX_ENTRIES:
-                named |= dict.fromkeys(self._listed(descriptor))
+    def _named(self) -> dict[Descriptor, bool]:
+        """All manifests there should be; whether each has to be here."""
         kinds = MANIFEST_TYPES | INDEX_TYPES
-        return [one for one in named if one.media_type in kinds][:MAX_ENTRIES]
-
-    def _listed(self, index: Descriptor) -> tuple[Descriptor, ...]:
-        try:
-            parsed = parse_manifest_or_index(self.manifest(index).raw)
-        except EnforcerError:
-            return ()
-        entries = parsed.entries if isinstance(parsed, Index) else ()
-        return tuple(entry.manifest for entry in entries)
+        listed = self._layout.descriptors().items()
+        named = {one: is_due for one, is_due in listed if one.media_type in kinds}
+        if sum(min(one.size, MAX_MANIFEST_BYTES) for one in named) > MAX_READ_BYTES:
+            raise LayoutError(
+                f"{self.name} lists more than {MAX_READ_BYTES} bytes of manifests",
+                remedy="Copy from a layout of fewer images.",
+                code=Code.ARCHIVE_TOO_LARGE,
+            )
+        return named

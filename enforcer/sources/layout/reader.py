@@ -7,6 +7,7 @@ not believed; the manifest's own bytes are read.
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from enforcer.core.carried import is_carried
@@ -115,7 +116,7 @@ class Layout:
     def configurations(self) -> set[Digest]:
         """Return what the manifests name that can be read: what engines go by."""
         found = set()
-        for descriptor in self._descriptors():
+        for descriptor in self.descriptors():
             with contextlib.suppress(EnforcerError):
                 parsed = parse_manifest_or_index(self._manifest(descriptor))
                 if isinstance(parsed, Manifest):
@@ -136,7 +137,7 @@ class Layout:
         if only is not None:
             listed = _listed(self.find(digest=only).raw)
             wanted = {only} | {descriptor.digest for descriptor in listed}
-        for descriptor, is_due in self._descriptors().items():
+        for descriptor, is_due in self.descriptors().items():
             try:
                 yield from self._collect_one(descriptor, wanted)
             except EnforcerError as error:
@@ -177,23 +178,27 @@ class Layout:
             )
         return raw
 
-    def _descriptors(self) -> dict[Descriptor, bool]:
-        """Everything index.json names, and what indexes among that name; each once.
+    def descriptors(self) -> dict[Descriptor, bool]:
+        """Return all that index.json names, and what indexes among that name, once.
 
         And whether it has to be here: of an image not every platform has.
+
+        Raises:
+            LayoutError: It is more than MAX_ENTRIES.
         """
-        found = {entry.descriptor: True for entry in self.entries}
+        found = {_short(entry.descriptor): True for entry in self.entries}
         for descriptor in list(found):
             if descriptor.media_type in INDEX_TYPES:
                 with contextlib.suppress(EnforcerError):  # it is refused later on
                     raw = self._manifest(descriptor)
                     is_due = is_carried(raw)
                     for listed in _listed(raw):
-                        found.setdefault(listed, is_due)
+                        found.setdefault(_short(listed), is_due)
             if len(found) > MAX_ENTRIES:
                 raise LayoutError(
                     f"{self.name} lists more than {MAX_ENTRIES} manifests",
                     remedy="Import it piece by piece, by tag or digest.",
+                    code=Code.ARCHIVE_TOO_LARGE,
                 )
         return found
 
@@ -264,3 +269,8 @@ def _listed(raw: bytes) -> tuple[Descriptor, ...]:
     parsed = parse_manifest_or_index(raw)
     entries = parsed.entries if isinstance(parsed, Index) else ()
     return tuple(entry.manifest for entry in entries)
+
+
+def _short(named: Descriptor) -> Descriptor:
+    """Return a descriptor to hold: a type as long as a manifest names no manifest."""
+    return replace(named, media_type=clip(named.media_type))
