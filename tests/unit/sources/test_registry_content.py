@@ -6,14 +6,14 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from enforcer.core.codes import Code
-from enforcer.core.collected import EvidenceFile
+from enforcer.core.collected import EvidenceFile, SignatureFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import MalformedError
@@ -23,8 +23,9 @@ from enforcer.core.registry_access import Access
 from enforcer.core.revocation_artifact import REVOCATION_ARTIFACT, build_evidence
 from enforcer.core.subject import Content
 from enforcer.sources.cache import DiskCache
+from enforcer.sources.fetcher.wire import MAX_HELD_BYTES
 from enforcer.sources.registry.client import Registry
-from enforcer.sources.registry.collect import Limits
+from enforcer.sources.registry.collect import USUAL_BYTES, Limits
 from enforcer.sources.registry.errors import RegistryError
 from tests.registry.fake import FakeRegistry, at, manifest_reply
 from tests.registry.rig import (
@@ -35,7 +36,7 @@ from tests.registry.rig import (
     take,
 )
 from tests.registry.server import Reply, Server, serving
-from tests.unit.sources.signed import AT, compact, image, signature
+from tests.unit.sources.signed import AT, compact, describe, image, signature
 
 IMAGE = image("of a registry")
 SIGNED = signature(IMAGE.index)
@@ -471,6 +472,63 @@ def test_no_more_is_taken_than_the_limits_allow(
     assert contents(short) == [IMAGE.index, IMAGE.manifest]
     assert len(signatures(short)) == 1
     assert refused(short) == ["has too many signatures"]
+
+
+def junk(number: int, size: int) -> SignatureFile:
+    """What claims to be a signature, and is so many bytes of nothing."""
+    envelope = b"%d" % number * size
+    members = json.loads(SIGNED.manifest)
+    members["layers"] = [describe(members["layers"][0]["mediaType"], envelope)]
+    return SignatureFile(compact(members), envelope)
+
+
+def asked(server: Server, blobs: Iterable[bytes]) -> int:
+    """How often these blobs were asked for."""
+    names = {f"/blobs/{Digest.of(blob)}" for blob in blobs}
+    return sum(seen.path.endswith(tuple(names)) for seen in server.seen)
+
+
+def test_large_junk_that_is_listed_first_crowds_nobody_out(
+    fake: FakeRegistry, server: Server
+) -> None:
+    """Whoever may push could keep a signature from everybody, by two large files."""
+    size = USUAL_BYTES + 1
+    fake.about.clear()
+    lies = [junk(number, size) for number in range(5)]
+    for lie in lies:
+        fake.attach(lie)
+    fake.attach(SIGNED)
+
+    items = take(server, limits=Limits(bytes=size + 30_000))
+
+    assert signatures(items)[0] == SIGNED
+    assert len(signatures(items)) == 2  # and one of the five, for which there is room
+    assert len(refused(items)) == 4
+    assert all(" are left to take" in why for why in refused(items))
+    assert asked(server, [lie.envelope for lie in lies]) == 1
+
+
+def test_what_is_asked_for_and_is_not_what_it_says_takes_room_as_well(
+    fake: FakeRegistry, server: Server
+) -> None:
+    """Or a hundred large blobs that hash wrong would be fetched, one by one."""
+    lies = [junk(number, USUAL_BYTES + 1) for number in range(5)]
+    for lie in lies:
+        fake.attach(lie)
+        fake.blobs[str(Digest.of(lie.envelope))] = bytes(len(lie.envelope))
+
+    items = take(server, limits=Limits(bytes=USUAL_BYTES + 30_000))
+
+    assert signatures(items) == [SIGNED]
+    assert len(refused(items)) == 5
+    assert asked(server, [lie.envelope for lie in lies]) == 1
+
+
+def test_usual_junk_about_one_manifest_leaves_room_for_all_the_rest() -> None:
+    """As many as are looked at, each as large as a usual one may be."""
+    least = MAX_HELD_BYTES // 2
+
+    assert Limits().referrers * USUAL_BYTES < least
 
 
 def test_a_failed_run_leaves_the_cache_as_it_was(
