@@ -82,7 +82,9 @@ def open_place(place: Place, settings: Settings) -> Iterator[Found]:
         with open_layout(place.path, archive=place.transport == ARCHIVE) as layout:
             top = layout.find(tag=place.tag, digest=place.digest)
             name = layout.name_of(top.descriptor.digest)
-            tag = place.tag or ("" if place.digest else _tag_of(name))
+            tag = place.tag
+            if "/" in tag or not (tag or place.digest):
+                tag = _tag_of(tag or name)
             yield Found(LayoutOrigin(layout), top, name if "/" in name else "", tag)
         return
     from enforcer.sources.registry.repository import Repository

@@ -59,7 +59,10 @@ def open_target(
 
 
 def split_layout(text: str) -> tuple[Path, str, Digest | None]:
-    """Split `DIR[:TAG][@DIGEST]`; a colon that is part of an existing path stays."""
+    """Split `DIR[:TAG][@DIGEST]`; a colon that is part of an existing path stays.
+
+    Of a path that is there the rest may be a full name: `DIR:docker.io/library/app:1`.
+    """
     if Path(text).exists():
         return Path(text), "", None
     place, at, named = text.rpartition("@")
@@ -68,6 +71,10 @@ def split_layout(text: str) -> tuple[Path, str, Digest | None]:
     if Path(place).exists():
         return Path(place), "", digest
     path, colon, tag = place.rpartition(":")
+    for end in (n for n in range(len(place) - 1, 0, -1) if place[n] == ":"):
+        if Path(place[:end]).exists():
+            path, tag = place[:end], place[end + 1 :]
+            break
     if colon and not (path and tag):
         raise UsageError(f'"{clip(text)}" has an empty folder or tag')
     return (Path(path), tag, digest) if colon else (Path(place), "", digest)

@@ -96,26 +96,50 @@ def _list(index: Path, lines: list[dict[str, object]]) -> None:
             f"{index} lists nothing, or {MAX_ENTRIES} manifests already",
             remedy="Make the layout again.",
         )
-    kept = [old for old in listed if not any(_is_replaced(old, new) for new in lines)]
+    kept = [left for old in listed if (left := _left(old, lines)) is not None]
     changed = {**members, "manifests": [*kept, *lines]}
     text = json.dumps(changed, separators=(",", ":"))
     write_file(index, text.encode(), mode=0o644)
 
 
-def _is_replaced(old: Json, new: dict[str, object]) -> bool:
-    """Whether a line goes: its name or tag is given anew, or it is listed again."""
-    (name, tag), (old_name, old_tag) = _names(new), _names(old)
-    if not name and not tag:
-        same = isinstance(old, dict) and old.get("digest") == new["digest"]
-        return same and not old_name and not old_tag
-    return name == old_name if name and old_name else tag == old_tag
+def _left(old: Json, lines: list[dict[str, object]]) -> Json:
+    """Return a line as it stays beside new ones; None where it goes.
+
+    It goes where its name is given anew, or it is listed again. A bare tag moves, as
+    with oras: an image that has a full name as well goes by that from then on, for of
+    two lines with one tag skopeo takes the first and oras the last.
+    """
+    for new in lines:
+        (name, tag), (old_name, old_tag) = _names(new), _names(old)
+        if name or tag:
+            goes = name == old_name if old_name else bool(tag) and tag == old_tag
+        else:
+            goes = (old_name, old_tag) == ("", "") and _digest(old) == new["digest"]
+        if goes:
+            return None
+        if tag and tag == old_tag:
+            old = _under_full_name(old)
+    return old
 
 
-def _names(line: object) -> tuple[object, object]:
-    """Return full name and tag of a line of index.json; whatever it is, or None."""
+def _under_full_name(line: Json) -> Json:
+    said = line.get("annotations") if isinstance(line, dict) else None
+    if not isinstance(line, dict) or not isinstance(said, dict):
+        return line
+    return {**line, "annotations": {**said, REF_NAME: said[IMAGE_NAME]}}
+
+
+def _names(line: object) -> tuple[str, str]:
+    """Return full name and tag of a line of index.json; "" where it has none."""
     said = line.get("annotations") if isinstance(line, dict) else None
     members = said if isinstance(said, dict) else {}
-    return members.get(IMAGE_NAME), members.get(REF_NAME)
+    texts = (members.get(IMAGE_NAME), members.get(REF_NAME))
+    name, tag = (text if isinstance(text, str) else "" for text in texts)
+    return name, tag
+
+
+def _digest(line: Json) -> Json:
+    return line.get("digest") if isinstance(line, dict) else None
 
 
 def _write_blob(root: Path, blob: Blob, tell: Tell | None) -> None:

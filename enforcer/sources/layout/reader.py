@@ -76,7 +76,7 @@ class Layout:
             raise _other_content(name, self.name)
 
     def find(self, *, tag: str = "", digest: Digest | None = None) -> Content:
-        """Return the manifest or index with this tag or digest.
+        """Return the manifest or index with this tag, full name or digest.
 
         Without either: the only tagged one, or the only one at all.
 
@@ -86,7 +86,8 @@ class Layout:
         found = {
             e.descriptor.digest: e.descriptor
             for e in self.entries
-            if (not tag or e.tag == tag) and digest in (None, e.descriptor.digest)
+            if (not tag or tag in (e.tag, e.name))
+            and digest in (None, e.descriptor.digest)
         }
         if not tag and digest is None:
             tagged = {e.descriptor.digest: e.descriptor for e in self.entries if e.tag}

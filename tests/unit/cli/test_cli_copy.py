@@ -11,6 +11,7 @@ from enforcer.core.digest import Digest
 from tests.registry.server import Server, serving
 from tests.registry.writable import WritableRegistry
 from tests.unit.cli.host import Host
+from tests.unit.sources.signed import image
 from tests.unit.sources.test_registry_push import CONFIG, EMPTY, LAYER, OF_TOP, TOP
 
 
@@ -69,6 +70,29 @@ def test_a_layouts_only_tag_goes_along(
     said = listed[0]["annotations"]
     assert said["org.opencontainers.image.ref.name"] == "1"
     assert tags(other) == ["1"]
+
+
+def test_two_images_of_one_tag_in_one_layout_are_both_found(
+    host: Host, server: Server, fake: WritableRegistry, other: WritableRegistry,
+    there: Server, tmp_path: Path,
+) -> None:  # fmt: skip
+    """The tag is the later one's, as with oras; a full name finds either."""
+    first = image("another")
+    other.push(first.manifest, "latest")
+    other.blobs[str(first.config_digest)] = first.config
+    layout = f"oci-layout:{tmp_path}/both"
+    names = (f"{there.host}/app:latest", f"{server.host}/app:latest")
+    digests = [str(one.descriptor.digest) for one in (first.manifest, TOP)]
+
+    done = [host.run("copy", name, layout) for name in names]
+    places = (layout + ":latest", *(f"{layout}:{name}" for name in names))
+    found = [host.run("verify", p, "--scope", "a.test/b", "-o", "json") for p in places]
+    again = host.run("copy", places[1], f"{server.host}/app")
+
+    assert [(one.status, one.err) for one in (*done, again)] == [(0, "")] * 3
+    judged = [one.json["subject"]["manifest"] for one in found]
+    assert judged == [digests[1], *digests]
+    assert fake.manifests["latest"] == first.manifest
 
 
 def test_no_archive_is_written_to_a_file_that_is_called_as_standard_output_is(

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -33,6 +34,7 @@ from enforcer.sources.layout.contents import (
 from enforcer.sources.layout.tar import Source, Tar
 from enforcer.sources.layout.tar_header import END, file_header
 from enforcer.sources.layout.writer import stream_archive, write_archive, write_folder
+from tests.engines.path import ENGINES, program
 from tests.unit.sources.signed import describe, image, signature
 
 ONE, TWO = image("one"), image("two")
@@ -371,21 +373,62 @@ def test_contents_are_added_to_a_layout(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").rglob(".tmp-*"))
 
 
-def test_a_tag_moves_and_another_images_tag_of_that_word_does_not(
-    tmp_path: Path,
-) -> None:
+DB = "registry.test/db:1"
+
+
+def test_a_bare_tag_moves_and_who_had_it_keeps_its_full_name(tmp_path: Path) -> None:
+    """As with `docker tag` and oras: one tag, one image; no name is lost."""
     write_folder(tmp_path / "out", contents())
     held = blobs(TWO.manifest.raw)
+    two = TWO.manifest.descriptor
     for named, tags in (
-        (Named(TWO.manifest.descriptor, ("registry.test/db:1",)), ["1", "", "1"]),
-        (Named(TWO.manifest.descriptor, tag="1"), ["", "1"]),
-        (Named(TWO.manifest.descriptor), ["", "1", ""]),
-        (Named(TWO.manifest.descriptor), ["", "1", ""]),
+        (Named(two, (DB,)), [NAME, "", "1"]),
+        (Named(two, tag="1"), [NAME, "", DB, "1"]),
+        (Named(two), [NAME, "", DB, "1", ""]),
+        (Named(two), [NAME, "", DB, "1", ""]),
+        (Named(ONE.manifest.descriptor, tag="1"), [NAME, "", DB, "", "1"]),
+        (Named(ONE.manifest.descriptor, (NAME,)), ["", DB, "", "1"]),
     ):
         add_to_folder(tmp_path / "out", LayoutContents((named,), (), held))
 
         with open_layout(tmp_path / "out", archive=False) as layout:
             assert [entry.tag for entry in layout.entries] == tags
+            assert layout.find(tag="1").descriptor == named.descriptor or not named.tag
+            assert layout.find(tag=NAME) == ONE.manifest
+            assert layout.find(tag=DB) == TWO.manifest
+
+
+def test_oras_skopeo_and_enforcer_take_the_same_image_for_a_tag(
+    tmp_path: Path,
+) -> None:
+    """Of two lines with one tag skopeo takes the first and oras the last."""
+    if not shutil.which("skopeo") or not (ENGINES / "forky/usr/bin/oras").exists():
+        pytest.skip("this needs skopeo, and oras of `make engines`")
+    held = {**contents().blobs, **blobs(TWO.manifest.raw, TWO.config)}
+    two = LayoutContents((Named(TWO.manifest.descriptor, (DB,)),), (), held)
+    write_folder(tmp_path / "out", contents())
+    add_to_folder(tmp_path / "out", two)
+
+    def oras(reference: str) -> str:
+        words = ("manifest", "fetch", "--oci-layout", reference)
+        return _said(tmp_path, program("oras"), *words)
+
+    def skopeo(reference: str) -> str:
+        words = ("--insecure-policy", "inspect", "--raw", f"oci:{reference}")
+        return _said(tmp_path, "skopeo", *words)
+
+    raw = TWO.manifest.raw.decode()
+    assert oras("out:1") == skopeo("out:1") == raw
+    raw, digest = ONE.manifest.raw.decode(), ONE.manifest.descriptor.digest
+    assert skopeo(f"out:{NAME}") == oras(f"out@{digest}") == raw
+
+
+def _said(folder: Path, *command: str | Path) -> str:
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=env, cwd=folder
+    )
+    return done.stdout
 
 
 def test_a_damaged_blob_is_mended_by_adding_it_again(tmp_path: Path) -> None:
