@@ -1,8 +1,11 @@
 """Add to an OCI layout that is there: blobs first, then index.json in one rename."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,12 +38,14 @@ from enforcer.sources.layout.index import (
     MAX_INDEX_BYTES,
     REF_NAME,
 )
+from enforcer.sources.layout.placing import FOLDER_MODE, MAX_BESIDE
 from enforcer.sources.layout.reader import Layout
 from enforcer.sources.layout.tar import Tell
 from enforcer.sources.layout.writer import write_blob, writing
 
 EMPTY = b"{}"  # the configuration of a signature manifest (signature-specification.md)
-FOLDER_MODE = 0o755
+
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}")  # of ours here and in `files`
 
 
 def add_to_layout(root: Path, signature: SignatureFile) -> None:
@@ -81,9 +86,19 @@ def _add(
     tell: Tell | None,
 ) -> None:
     with locked(root, wait=True):  # the folder: index.json itself is replaced
+        _tidy(root)
         for blob in blobs:
             _write_blob(root, blob, tell)
         _list(root / "index.json", lines)
+
+
+def _tidy(root: Path) -> None:
+    """Remove what was being written when another was killed; nobody else writes now."""
+    for folder in (root, *(root / "blobs").glob("sha*")):
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in itertools.islice(entries, MAX_BESIDE):
+                if _TEMPORARY.fullmatch(entry.name):
+                    (folder / entry.name).unlink(missing_ok=True)
 
 
 def _list(index: Path, lines: list[dict[str, object]]) -> None:

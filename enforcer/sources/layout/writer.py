@@ -1,14 +1,12 @@
 """Write a layout as a folder, or as a tar that is the same for the same contents.
 
 All of it or none: into a file or folder beside the place it goes to, and there by one
-rename. Every blob is hashed as it goes by, wherever it comes from.
+rename (see `placing`). Every blob is hashed as it goes by, wherever it comes from.
 """
 
 import contextlib
 import hashlib
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +16,15 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.files import sync_folder
 from enforcer.sources.layout.contents import Blob, ExportError, LayoutContents
+from enforcer.sources.layout.placing import (
+    FILE_MODE,
+    FOLDER_MODE,
+    beside,
+    put_folder,
+    tidy,
+)
 from enforcer.sources.layout.tar import Tell
 from enforcer.sources.layout.tar_header import BLOCK, END, file_header
-
-_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 
 
 def write_archive(
@@ -36,18 +39,14 @@ def write_archive(
     Raises:
         ExportError: It was not written; what was there before still is.
     """
+    tidy(path)
     _require_room(path, force=force)
-    temporary = _beside(path)
-    with writing(path):
-        try:
-            with _created(temporary) as file:
-                stream_archive(file, contents, tell=tell)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-            sync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with writing(path), beside(path) as (temporary, handle):
+        with os.fdopen(handle, "wb", closefd=False) as file:
+            stream_archive(file, contents, tell=tell)
+        os.fsync(handle)
+        temporary.rename(path)
+        sync_folder(path.parent)
 
 
 def stream_archive(
@@ -80,22 +79,19 @@ def write_folder(
     Raises:
         ExportError: It was not written; what was there before still is.
     """
+    tidy(path)
     _require_room(path, force=force, folder=True)
-    temporary = _beside(path)
-    with writing(path):
-        try:
-            temporary.mkdir(mode=_FOLDER_MODE)
-            for name, blob in contents.files().items():
-                _write(temporary / name, name, blob, tell)
-            _sync_folders(temporary)
-            _put_in_place(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with writing(path), beside(path, folder=True) as (temporary, _):
+        for name, blob in contents.files().items():
+            _write(temporary / name, name, blob, tell)
+        _sync_folders(temporary)
+        put_folder(temporary, path, replace=force)
 
 
 def write_blob(path: Path, name: str, blob: Blob, tell: Tell | None = None) -> None:
     """Write one blob to a new file, checked; raise ExportError or OSError."""
-    with _created(path) as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, FILE_MODE), "wb") as file:
         for piece in _checked(name, blob, tell):
             file.write(piece)
         file.flush()
@@ -103,23 +99,8 @@ def write_blob(path: Path, name: str, blob: Blob, tell: Tell | None = None) -> N
 
 
 def _write(path: Path, name: str, blob: Blob, tell: Tell | None) -> None:
-    path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     write_blob(path, name, blob, tell)
-
-
-def _put_in_place(temporary: Path, path: Path) -> None:
-    """Rename a folder to where another may be, which is removed after."""
-    old = _beside(path)
-    if path.exists():
-        path.rename(old)
-    try:
-        temporary.rename(path)
-    except OSError:
-        if old.exists():
-            old.rename(path)
-        raise
-    sync_folder(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _checked(name: str, blob: Blob, tell: Tell | None) -> Iterator[bytes]:
@@ -170,13 +151,6 @@ def _require_room(path: Path, *, force: bool, folder: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def _created(path: Path) -> Iterator[IO[bytes]]:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, _FILE_MODE), "wb") as file:
-        yield file
-
-
-@contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Translate what keeps a layout from being written."""
     try:
@@ -196,7 +170,3 @@ def _cannot(path: Path, error: OSError | ValueError) -> ExportError:
 def _sync_folders(root: Path) -> None:
     for folder, _, _ in os.walk(root):
         sync_folder(Path(folder))
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".tmp-{secrets.token_hex(8)}")
