@@ -3,9 +3,10 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from tests.bench.asking import NO_SUCH_METHOD, AskClient
@@ -23,9 +24,7 @@ from tests.bench.measure import (
 from tests.bench.stage import Stage
 
 ROUNDS = 7
-# As on a host: developers' tools are not installed there, and structlog loads rich if
-# it can. `make bench` makes it.
-INSTALLED = (str(Path(sys.prefix) / "plain" / "bin" / "python"), "-I")
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"PATH": "/usr/bin:/bin"}
 SOCKETS = ("ask.sock", "enforcer.sock", "admin.sock")
 LIMIT_SECONDS = 30.0  # a loaded machine; it needs a third of one
@@ -45,7 +44,7 @@ def measure(stage: Stage) -> Group:
     def python(code: str) -> Probe:
         # os._exit: the daemon does not end when it is ready, so nobody else tidies up.
         whole = f"{code}; import os; os._exit(0)"
-        return timed(partial(spawn, (*INSTALLED, "-c", whole), ENVIRONMENT))
+        return timed(partial(spawn, (*installed(), "-c", whole), ENVIRONMENT))
 
     probes: dict[str, Probe] = {
         _PASS: python("pass"),
@@ -58,6 +57,31 @@ def measure(stage: Stage) -> Group:
     return Group("exec to ready", made)
 
 
+@cache
+def installed() -> tuple[str, ...]:
+    """Install what is measured, once a run, and return the start of a command line.
+
+    As on a host: developers' tools are not installed there, and structlog loads rich
+    if it can.
+
+    Raises:
+        RuntimeError: It cannot be installed.
+    """
+    place = Path(sys.prefix) / "plain"
+    python = str(place / "bin" / "python")
+    for command in (
+        (sys.executable, "-m", "venv", "--clear", str(place)),
+        (python, "-m", "pip", "install", "-q", "-c", "constraints.txt", "."),
+    ):
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip()
+            raise RuntimeError(f"{' '.join(command)}: {said}")
+    return python, "-I"
+
+
 def _until_ready(stage: Stage) -> float:
     host = stage.host
     run = host.home / "ready"  # of root's: nobody makes sockets for it
@@ -66,7 +90,7 @@ def _until_ready(stage: Stage) -> float:
     for name in SOCKETS:
         (run / name).unlink(missing_ok=True)
     started = time.perf_counter()
-    pid = start((*INSTALLED, "-m", "enforcer.daemon", *options), ENVIRONMENT)
+    pid = start((*installed(), "-m", "enforcer.daemon", *options), ENVIRONMENT)
     try:
         wait_for(run)
         return milliseconds_since(started)

@@ -44,7 +44,7 @@ from tests.bench.measure import (
     start,
     timed,
 )
-from tests.bench.ready import ENVIRONMENT, INSTALLED, SOCKETS, wait_for
+from tests.bench.ready import ENVIRONMENT, SOCKETS, installed, wait_for
 from tests.bench.stage import Stage
 from tests.pki import NOW, ca_template, issue, leaf_template, pems
 
@@ -238,8 +238,9 @@ def _daemon(
     options = [word for n, p in folders.items() for word in (f"--{n}-dir", str(p))]
     for name in SOCKETS:
         (run / name).unlink(missing_ok=True)
+    command = (*installed(), "-m", "enforcer.daemon", *options)
     began = time.perf_counter()
-    pid = start((*INSTALLED, "-m", "enforcer.daemon", *options), ENVIRONMENT)
+    pid = start(command, ENVIRONMENT)
     try:
         wait_for(run)
         spent = milliseconds_since(began)
