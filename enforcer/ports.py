@@ -7,20 +7,22 @@ out is a mistake, and admission refuses on it.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from enforcer.core.codes import Code
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
-from enforcer.core.evidence import Evidence
-from enforcer.core.host_policy import HostPolicy
-from enforcer.core.policy import TrustPolicy
-from enforcer.core.record import DecisionRecord
-from enforcer.core.revocation_chain import AuthenticatedChain
 from enforcer.core.subject import Claim, Content
-from enforcer.core.truststore import TrustStores
-from enforcer.core.verify import StoredSignature
+
+if TYPE_CHECKING:  # who reads engines, or asks, as root loads nothing that judges
+    from enforcer.core.evidence import Evidence
+    from enforcer.core.host_policy import HostPolicy
+    from enforcer.core.policy import TrustPolicy
+    from enforcer.core.record import DecisionRecord
+    from enforcer.core.revocation_chain import AuthenticatedChain
+    from enforcer.core.truststore import TrustStores
+    from enforcer.core.verify import StoredSignature
 
 
 class EngineError(EnforcerError):
@@ -257,7 +259,7 @@ class SignatureCache(Protocol):
         *,
         trusted: Collection[Digest],
         limit: int,
-    ) -> tuple[Iterator[StoredSignature], bool]:
+    ) -> "tuple[Iterator[StoredSignature], bool]":
         """Return at most `limit` signatures, and whether there are more.
 
         Each is read when it is asked for: the first is good most of the time. One that
@@ -273,7 +275,7 @@ class SignatureCache(Protocol):
 class EvidenceSource(Protocol):
     """What is at hand about revocation. Never asks anybody during a decision."""
 
-    def load(self, chains: Sequence[AuthenticatedChain], at: datetime) -> Evidence:
+    def load(self, chains: "Sequence[AuthenticatedChain]", at: datetime) -> "Evidence":
         """Return the evidence about these chains; what is lost is not at hand."""
 
     def time_floor(self) -> datetime | None:
@@ -294,8 +296,8 @@ class BreakGlass(Protocol):
 class PolicyInForce:
     """A policy with the trust stores it names, loaded together."""
 
-    policy: TrustPolicy | HostPolicy
-    stores: TrustStores
+    policy: "TrustPolicy | HostPolicy"
+    stores: "TrustStores"
 
 
 class PolicySource(Protocol):
@@ -308,14 +310,14 @@ class PolicySource(Protocol):
 class AuditLog(Protocol):
     """Where decisions are written down."""
 
-    def append(self, record: DecisionRecord) -> None:
+    def append(self, record: "DecisionRecord") -> None:
         """Keep the record durably before returning, or raise AuditError."""
 
 
 class SweepLog(Protocol):
     """The same log, for many records at once."""
 
-    def append_all(self, records: Sequence[DecisionRecord]) -> None:
+    def append_all(self, records: "Sequence[DecisionRecord]") -> None:
         """Keep all of them durably before returning, or raise AuditError.
 
         Some may have been kept then.

@@ -26,16 +26,17 @@ from enforcer.api.sockets import (
     bind_socket,
     inherited_sockets,
 )
-from enforcer.assembly import RESOLVER_SOCKET, engines
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.files import locked, make_folder, require_trusted_folder
 from enforcer.peer import Peer
 from enforcer.ports import EngineError, LiveEngines
 from enforcer.settings import load_settings
+from enforcer.sources.engines import HostEngines
 from enforcer.sources.resolver import live_wire, wire
 from enforcer.sources.resolver.pb import resolver_pb2 as pb
 
+SOCKET = "resolver.sock"
 THREADS = 32  # as many as judge at once in enforcerd
 IDLE_SECONDS = 300.0  # a connection that asks nothing; enforcerd makes another
 WRITE_SECONDS = 5.0  # for an answer to be taken
@@ -59,13 +60,14 @@ def main(argv: list[str] | None = None) -> int:
             if not held:
                 log.error("another enforcer-resolver serves here")
                 return 3
-            path = settings.run_dir / RESOLVER_SOCKET
-            listener = inherited_sockets().get(RESOLVER_SOCKET) or bind_socket(
-                path, mode=0o600
-            )
+            path = settings.run_dir / SOCKET
+            listener = inherited_sockets().get(SOCKET) or bind_socket(path, mode=0o600)
             # Whom the socket was given to may ask; nobody else gets as far as this.
             asks = {path.lstat().st_uid} if path.is_socket() else set()
-            handler = ResolverHandler(methods(engines(settings)))
+            host = HostEngines(
+                [(e.kind, e.socket, e.root, e.state, e.api) for e in settings.engines]
+            )
+            handler = ResolverHandler(methods(host))
             door = Door(listener, handler, owner_only=True, also=asks)
             asyncio.run(serve(door, handler, doing="reads the engines for enforcerd"))
     except (EnforcerError, OSError) as error:

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from enforcer.core.errors import EnforcerError
-from enforcer.core.host_policy import ON_DENIED
 from enforcer.core.quota import DEFAULT_QUOTA, Quota
 from enforcer.core.reference import parse_reference
 from enforcer.core.strictyaml import (
@@ -59,7 +58,7 @@ def _seconds(reader: YamlReader, node: Node) -> int:
 def _sweep(reader: YamlReader, node: Node) -> SweepSettings:
     checks: dict[str, Check] = {
         "every": _every,
-        "onDenied": one_of(*ON_DENIED),
+        "onDenied": one_of("report", "stop"),
         "graceSeconds": _grace,
     }
     found = reader.mapping(node, checks)

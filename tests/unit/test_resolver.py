@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,25 @@ def test_answers_feeds_the_watchdog_and_stops_when_told(systemd: Systemd) -> Non
     process.send_signal(signal.SIGTERM)
     systemd.hears(b"STOPPING=1")
     assert process.wait(WAIT_SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["enforcer.resolver", "enforcer.hooks.cri.serve", "enforcer.hooks.nri.plugin"],
+)
+def test_what_runs_as_root_does_not_even_load_what_judges(module: str) -> None:
+    """It parses no signature and knows no policy; and it starts a third faster."""
+    check = (
+        f"import sys, {module}\n"
+        "judging = {'cryptography', 'enforcer.core.verify', 'enforcer.core.policy'}\n"
+        "print(judging & set(sys.modules) or 'nothing')"
+    )
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", check], stdout=subprocess.PIPE, text=True, check=True
+    )
+
+    assert loaded.stdout == "nothing\n"
 
 
 def test_an_image_of_no_engine_is_an_error_with_its_code(path: Path) -> None:

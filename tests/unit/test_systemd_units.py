@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import enforcer.host
-from enforcer.assembly import BOOT_VARIABLE, RESOLVER_SOCKET
+from enforcer.assembly import BOOT_VARIABLE
 from enforcer.fetcher import SOCKET as FETCHER_SOCKET
 from enforcer.hooks.authz.relay import PLUGIN_SOCKET, SOCKET_NAME
+from enforcer.resolver import SOCKET as RESOLVER_SOCKET
 
 UNITS = Path(enforcer.host.__file__).parent / "systemd"
 SERVICES = sorted(UNITS.glob("*.service"))

@@ -1,6 +1,6 @@
 """The host policy: signers by name, and statements that say who must have signed."""
 
-from enforcer.core.host_policy.parse import ON_DENIED, parse_host_policy
+from enforcer.core.host_policy.parse import parse_host_policy
 from enforcer.core.host_policy.policy import (
     ALWAYS,
     Demand,
@@ -13,7 +13,6 @@ from enforcer.core.host_policy.scope import Scope, parse_scope
 
 __all__ = [
     "ALWAYS",
-    "ON_DENIED",
     "Demand",
     "Exemption",
     "HostPolicy",

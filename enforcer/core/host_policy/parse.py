@@ -38,7 +38,6 @@ from enforcer.core.strictyaml import (
 
 API_VERSION = "enforcer/v1"
 EXPIRY = ("now", "floor", "authentic-time")
-ON_DENIED = ("report", "stop")
 _DENIABLE = ("image", "signature", "key")
 
 _Named = tuple[YamlReader, str, Node, Node]
@@ -107,7 +106,7 @@ class _Merger:
             ),
             "revocation": self._said_once("revocation", words.revocation),
             "expiry": self._said_once("expiry", one_of(*EXPIRY)),
-            "onDenied": self._said_once("onDenied", one_of(*ON_DENIED)),
+            "onDenied": self._said_once("onDenied", one_of("report", "stop")),
             "algorithms": self._said_once("algorithms", words.algorithms),
             "deny": list_of(self._deny),
             "exempt": list_of(self._exempt),
@@ -269,4 +268,4 @@ def _scope(reader: YamlReader, node: Node) -> Scope | None:
         return None
 
 
-__all__ = ["API_VERSION", "EXPIRY", "ON_DENIED", "parse_host_policy"]
+__all__ = ["API_VERSION", "EXPIRY", "parse_host_policy"]
