@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from enforcer.core.certificate import parse_certificate
+from enforcer.core.certificate import key_digest, parse_certificate
 from enforcer.core.errors import EnforcerError, clip
-from enforcer.core.evidence import key_digest
 from enforcer.core.identity import subject_text
 from enforcer.core.policy import StoreName, StoreType
 from enforcer.settings import Settings

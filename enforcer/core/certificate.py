@@ -20,6 +20,7 @@ from cryptography.x509.oid import (
 
 from enforcer.core.certificate_form import form_problem
 from enforcer.core.codes import Code
+from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
 from enforcer.core.identity import subject_text
 
@@ -125,6 +126,15 @@ def signature_algorithm(key: PublicKeyTypes) -> SignatureAlgorithm:
             "or ECDSA on P-256, P-384 or P-521"
         )
     return algorithm
+
+
+def key_digest(certificate: x509.Certificate) -> Digest:
+    """Return the digest of a certificate's public key (SubjectPublicKeyInfo)."""
+    return Digest.of(
+        certificate.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:

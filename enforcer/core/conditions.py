@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from enforcer.core.certificate import SignatureAlgorithm
+from enforcer.core.certificate import SignatureAlgorithm, key_digest
 from enforcer.core.digest import Digest
-from enforcer.core.evidence import key_digest
 from enforcer.core.revocation_rules import NOTATION_RULES, RevocationRules
 from enforcer.core.rfc3339 import format_rfc3339
 from enforcer.core.x509chain import Chain

@@ -10,12 +10,11 @@ from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from enforcer.core.digest import Digest
 
 MAX_ITEMS = 1024  # pieces of evidence about one chain; a real chain has 2 to 6
+MAX_CRL_BYTES = 32 * 1024 * 1024  # notation's limit; a list of that size is refused
+MAX_OCSP_BYTES = 20 * 1024  # notation's limit; an answer of that size is refused
 
 
 class EvidenceKind(StrEnum):
@@ -35,13 +34,6 @@ class CertificateId:
 
     issuer: Digest
     serial: int
-
-    @classmethod
-    def of(
-        cls, certificate: x509.Certificate, issuer: x509.Certificate
-    ) -> "CertificateId":
-        """Name a certificate by who issued it."""
-        return cls(key_digest(issuer), certificate.serial_number)
 
     def __str__(self) -> str:
         return f"{self.issuer.hex}:{self.serial:x}"
@@ -197,12 +189,3 @@ class Evidence:
 
 
 NO_EVIDENCE = Evidence()
-
-
-def key_digest(certificate: x509.Certificate) -> Digest:
-    """Return the digest of a certificate's public key (SubjectPublicKeyInfo)."""
-    return Digest.of(
-        certificate.public_key().public_bytes(
-            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-        )
-    )

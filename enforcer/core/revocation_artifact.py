@@ -14,10 +14,15 @@ from enforcer.core.collected import EvidenceFile
 from enforcer.core.descriptor import Descriptor, parse_annotations
 from enforcer.core.digest import Digest
 from enforcer.core.errors import MalformedError
-from enforcer.core.evidence import MAX_ITEMS, EvidenceKind, Item, Slot
+from enforcer.core.evidence import (
+    MAX_CRL_BYTES,
+    MAX_ITEMS,
+    MAX_OCSP_BYTES,
+    EvidenceKind,
+    Item,
+    Slot,
+)
 from enforcer.core.image import MAX_MANIFEST_BYTES, OCI_MANIFEST, parse_descriptor
-from enforcer.core.revocation_crl import MAX_CRL_BYTES
-from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES
 from enforcer.core.signature_manifest import EMPTY_CONFIG, EMPTY_MEDIA_TYPE
 from enforcer.core.strictjson import Json, parse_json, require_object, require_text
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
-from enforcer.core.evidence import Floor, Item, Revocation
+from enforcer.core.evidence import MAX_CRL_BYTES, Floor, Item, Revocation
 from enforcer.core.revocation_pointers import (
     ALL_REASONS,
     DistributionPoint,
@@ -26,8 +26,6 @@ from enforcer.core.revocation_signed import (
     verify_signed,
 )
 from enforcer.core.rfc3339 import format_rfc3339
-
-MAX_CRL_BYTES = 32 * 1024 * 1024  # notation's limit; a list of that size is refused
 
 _KNOWN = {
     ExtensionOID.CRL_NUMBER,

@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from cryptography import x509
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.evidence import CertificateId, Evidence, Floor, Item, Slot
 from enforcer.core.revocation_rules import Answer, RevocationRules, Status
 from enforcer.core.revocation_signed import EvidenceError
@@ -37,6 +38,13 @@ class Vouched(Protocol):
 _Vouched = TypeVar("_Vouched", bound=Vouched)
 
 
+def certificate_id(
+    certificate: x509.Certificate, issuer: x509.Certificate
+) -> CertificateId:
+    """Name a certificate by who issued it."""
+    return CertificateId(key_digest(issuer), certificate.serial_number)
+
+
 @dataclass(frozen=True, slots=True)
 class Inquiry:
     """Is this certificate revoked? With all that may enter into the answer.
@@ -58,7 +66,7 @@ class Inquiry:
     @property
     def id(self) -> CertificateId:
         """The certificate's name among its issuer's."""
-        return CertificateId.of(self.certificate, self.issuer)
+        return certificate_id(self.certificate, self.issuer)
 
 
 @dataclass(frozen=True, slots=True)

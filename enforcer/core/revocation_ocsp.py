@@ -14,8 +14,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, OCSPExtensionOID
 
-from enforcer.core.certificate import parse_certificate, verify_certificate_signature
-from enforcer.core.evidence import Floor, Item, Revocation, key_digest
+from enforcer.core.certificate import (
+    key_digest,
+    parse_certificate,
+    verify_certificate_signature,
+)
+from enforcer.core.evidence import MAX_OCSP_BYTES, Floor, Item, Revocation
 from enforcer.core.revocation_inquiry import Inquiry
 from enforcer.core.revocation_rules import not_yet
 from enforcer.core.revocation_signed import (
@@ -26,7 +30,6 @@ from enforcer.core.revocation_signed import (
 )
 from enforcer.core.rfc3339 import format_rfc3339
 
-MAX_OCSP_BYTES = 20 * 1024  # notation's limit; an answer of that size is refused
 MAX_EMBEDDED = 8  # certificates looked at in one response; real ones hold 0 to 2
 MAX_SINGLE = 16  # answers looked at in one response; real ones hold 1
 

@@ -10,13 +10,14 @@ from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.codes import Code
 from enforcer.core.consultation import Consult, Consultation, is_sayable
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.envelope.untrusted import EnvelopeFormat
 from enforcer.core.errors import EnforcerError, clip
-from enforcer.core.evidence import NO_EVIDENCE, Evidence, key_digest
+from enforcer.core.evidence import NO_EVIDENCE, Evidence
 from enforcer.core.findings import Action, Check, Finding, Result, SignatureReport
 from enforcer.core.identity import subject_text
 from enforcer.core.notary import (

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.errors import EnforcerError
-from enforcer.core.evidence import Evidence, Slot, key_digest
+from enforcer.core.evidence import Evidence, Slot
 from enforcer.core.findings import Result
 from enforcer.core.revocation import judge_chain_revocation
 from enforcer.sources.cache import DiskCache

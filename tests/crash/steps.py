@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.codes import Code
 from enforcer.core.collected import Collected, Origin, SignatureFile
 from enforcer.core.digest import Digest
-from enforcer.core.evidence import Evidence, Item, Slot, key_digest
+from enforcer.core.evidence import Evidence, Item, Slot
 from enforcer.core.revocation_chain import AuthenticatedChain
 from enforcer.core.subject import Content
 from enforcer.core.x509chain import parse_chain

@@ -321,6 +321,20 @@ def test_a_child_that_died_is_an_error_and_the_next_call_has_another(
     assert again == b"x"
 
 
+def test_it_does_not_even_load_what_reads_certificates() -> None:
+    """What lists and answers are worth is for who asked; and it starts faster."""
+    check = (
+        "import sys, enforcer.fetcher\n"
+        "print({'cryptography'} & set(sys.modules) or 'nothing')"
+    )
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", check], stdout=subprocess.PIPE, text=True, check=True
+    )
+
+    assert loaded.stdout == "nothing\n"
+
+
 def test_a_child_is_gone_when_its_parent_is_killed(
     tmp_path: Path, revoker: Revoker
 ) -> None:

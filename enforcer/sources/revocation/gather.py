@@ -14,11 +14,16 @@ from datetime import datetime
 from typing import Protocol
 from urllib.parse import quote
 
-from enforcer.core.evidence import NO_EVIDENCE, Evidence, Item, Slot
+from enforcer.core.evidence import (
+    MAX_CRL_BYTES,
+    MAX_OCSP_BYTES,
+    NO_EVIDENCE,
+    Evidence,
+    Item,
+    Slot,
+)
 from enforcer.core.fetching import FetchError, Request
 from enforcer.core.revocation_chain import AuthenticatedChain
-from enforcer.core.revocation_crl import MAX_CRL_BYTES
-from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES
 from enforcer.core.revocation_places import Place, places
 from enforcer.core.revocation_rules import NOTATION_RULES
 from enforcer.core.revocation_signed import EvidenceError

@@ -16,9 +16,16 @@ from pathlib import Path
 
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
-from enforcer.core.evidence import MAX_ITEMS, Evidence, EvidenceKind, Item, Slot
+from enforcer.core.evidence import (
+    MAX_CRL_BYTES,
+    MAX_ITEMS,
+    Evidence,
+    EvidenceKind,
+    Item,
+    Slot,
+)
 from enforcer.core.revocation_chain import AuthenticatedChain
-from enforcer.core.revocation_crl import MAX_CRL_BYTES, freshest_urls
+from enforcer.core.revocation_crl import freshest_urls
 from enforcer.core.revocation_inquiry import is_newer
 from enforcer.core.revocation_places import Place, learn, places
 from enforcer.core.revocation_signed import EvidenceError

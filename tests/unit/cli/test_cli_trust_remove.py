@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from enforcer.core.certificate import parse_certificate
+from enforcer.core.certificate import key_digest, parse_certificate
 from enforcer.core.digest import Digest
-from enforcer.core.evidence import key_digest
 from enforcer.core.pem import parse_pem_certificates
 from tests.unit.cli.host import SCOPE, Host
 from tests.unit.cli.test_cli_policy import policy_d, write

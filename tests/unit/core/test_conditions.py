@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enforcer.core.certificate import SignatureAlgorithm
+from enforcer.core.certificate import SignatureAlgorithm, key_digest
 from enforcer.core.codes import Code
 from enforcer.core.conditions import Conditions, Denial, DenyList
 from enforcer.core.digest import Digest
 from enforcer.core.envelope.formats import parse_envelope
 from enforcer.core.envelope.untrusted import EnvelopeFormat
-from enforcer.core.evidence import NO_EVIDENCE, Evidence, Item, Slot, key_digest
+from enforcer.core.evidence import NO_EVIDENCE, Evidence, Item, Slot
 from enforcer.core.findings import Check, Finding, Result, SignatureReport
 from enforcer.core.identity import parse_identity
 from enforcer.core.level import VerificationLevel

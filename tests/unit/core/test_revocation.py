@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.codes import Code
 from enforcer.core.evidence import (
     MAX_ITEMS,
@@ -24,7 +25,6 @@ from enforcer.core.evidence import (
     Memory,
     Revocation,
     Slot,
-    key_digest,
 )
 from enforcer.core.findings import Result
 from enforcer.core.notary import Outcome
@@ -33,6 +33,7 @@ from enforcer.core.revocation import (
     judge_chain_revocation,
     judge_revocation,
 )
+from enforcer.core.revocation_inquiry import certificate_id
 from enforcer.core.revocation_places import learn, places
 from enforcer.core.revocation_rules import (
     NOTATION_RULES,
@@ -76,7 +77,7 @@ def certificates(chain: Sequence[Party]) -> tuple[x509.Certificate, ...]:
 
 
 def leaf_id(chain: Sequence[Party]) -> CertificateId:
-    return CertificateId.of(chain[0].certificate, chain[1].certificate)
+    return certificate_id(chain[0].certificate, chain[1].certificate)
 
 
 def ocsp_item(chain: Sequence[Party], der: bytes, url: str = OCSP_URL) -> Item:

@@ -13,7 +13,7 @@ from enforcer.core.collected import EvidenceFile
 from enforcer.core.descriptor import Descriptor
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, MalformedError
-from enforcer.core.evidence import MAX_ITEMS, EvidenceKind, Item, Slot
+from enforcer.core.evidence import MAX_ITEMS, MAX_OCSP_BYTES, EvidenceKind, Item, Slot
 from enforcer.core.image import OCI_MANIFEST
 from enforcer.core.revocation_artifact import (
     REVOCATION_ARTIFACT,
@@ -21,7 +21,6 @@ from enforcer.core.revocation_artifact import (
     parse_evidence_manifest,
     untrusted_items,
 )
-from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES
 from enforcer.core.signature_manifest import parse_signature_manifest
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.codes import Code
-from enforcer.core.evidence import CertificateId, Evidence, Item, Slot, key_digest
+from enforcer.core.evidence import Evidence, Item, Slot
 from enforcer.core.findings import Check, Finding, Result, SignatureReport
 from enforcer.core.policy import Statement
 from enforcer.core.revocation_chain import AuthenticatedChain, authenticated_chains
+from enforcer.core.revocation_inquiry import certificate_id
 from enforcer.core.truststore import TrustStore, TrustStores
 from enforcer.core.verify import verify_signature
 from tests.asn1 import generalized
@@ -65,7 +67,7 @@ def listed(*entries: Listed, chain: Sequence[Party] = CHAIN) -> Item:
 
 def tsa_said(status: str) -> Item:
     leaf, root = TSA.chain
-    slot = Slot.ocsp(CertificateId.of(leaf.certificate, root.certificate))
+    slot = Slot.ocsp(certificate_id(leaf.certificate, root.certificate))
     return Item(slot, TSA_URL, NOW, answer(leaf, root, status))
 
 

@@ -13,16 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.codes import Code
-from enforcer.core.evidence import Evidence, Item, Slot, key_digest
+from enforcer.core.evidence import MAX_CRL_BYTES, Evidence, Item, Slot
 from enforcer.core.findings import Result
 from enforcer.core.notary import Outcome
 from enforcer.core.revocation import judge_revocation
-from enforcer.core.revocation_crl import (
-    MAX_CRL_BYTES,
-    freshest_urls,
-    read_list,
-)
+from enforcer.core.revocation_crl import freshest_urls, read_list
 from enforcer.core.revocation_pointers import pointers_of
 from enforcer.core.revocation_signed import EvidenceError
 from tests.asn1 import generalized, oid, seq, tlv

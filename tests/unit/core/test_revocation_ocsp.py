@@ -12,13 +12,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.codes import Code
-from enforcer.core.evidence import CertificateId, Evidence, Item, Slot, key_digest
+from enforcer.core.evidence import MAX_OCSP_BYTES, Evidence, Item, Slot
 from enforcer.core.findings import Result
 from enforcer.core.notary import Outcome
 from enforcer.core.revocation import judge_revocation
-from enforcer.core.revocation_inquiry import Inquiry
-from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES, ocsp_request, read_answer
+from enforcer.core.revocation_inquiry import Inquiry, certificate_id
+from enforcer.core.revocation_ocsp import ocsp_request, read_answer
 from enforcer.core.revocation_places import learn
 from enforcer.core.revocation_rules import NOTATION_RULES
 from enforcer.core.revocation_signed import EvidenceError, verify_signed
@@ -44,7 +45,7 @@ LEAF, MIDDLE, ROOT = CHAIN
 CERTIFICATES = tuple(party.certificate for party in CHAIN)
 WHAT = f"the OCSP response from {URL}"
 RIGHT = Single(LEAF.certificate, MIDDLE.certificate)
-ID = CertificateId.of(LEAF.certificate, MIDDLE.certificate)
+ID = certificate_id(LEAF.certificate, MIDDLE.certificate)
 
 
 def item(der: bytes) -> Item:
@@ -135,7 +136,7 @@ def test_a_signing_certificate_is_never_its_own_responder() -> None:
     leaf = issue(both, MIDDLE)
     again = issue(both, MIDDLE, key=leaf.key)  # the same key, certified twice
     single = Single(leaf.certificate, MIDDLE.certificate)
-    slot = Slot.ocsp(CertificateId.of(leaf.certificate, MIDDLE.certificate))
+    slot = Slot.ocsp(certificate_id(leaf.certificate, MIDDLE.certificate))
 
     for signer in (leaf, again):
         own = Item(slot, URL, NOW, by(signer, single=single))

@@ -15,22 +15,22 @@ from pathlib import Path
 
 import pytest
 
+from enforcer.core.certificate import key_digest
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.core.evidence import (
-    CertificateId,
     Evidence,
     Floor,
     Item,
     Memory,
     Revocation,
     Slot,
-    key_digest,
 )
 from enforcer.core.findings import Result
 from enforcer.core.notary import Outcome
 from enforcer.core.revocation import judge_chain_revocation
 from enforcer.core.revocation_chain import AuthenticatedChain
+from enforcer.core.revocation_inquiry import certificate_id
 from enforcer.core.x509chain import parse_chain
 from enforcer.files import FileError
 from enforcer.sources.revocation.fetch import HttpFetcher
@@ -82,7 +82,7 @@ def authentic(chain: Sequence[Party]) -> list[AuthenticatedChain]:
 
 
 def ocsp_item(der: bytes, chain: Sequence[Party] = CHAIN) -> Item:
-    named = CertificateId.of(chain[0].certificate, chain[1].certificate)
+    named = certificate_id(chain[0].certificate, chain[1].certificate)
     return Item(Slot.ocsp(named), OCSP_URL, NOW, der)
 
 
@@ -413,7 +413,7 @@ def test_what_notation_knew_is_remembered_at_the_next_sync(
 
 # -- floors -----------------------------------------------------------------------
 
-NAMED = CertificateId.of(LEAF.certificate, MIDDLE.certificate)
+NAMED = certificate_id(LEAF.certificate, MIDDLE.certificate)
 SLOT = Slot.ocsp(NAMED)
 BIG = 2**159 + 1
 

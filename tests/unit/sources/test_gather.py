@@ -9,13 +9,11 @@ from dataclasses import replace
 import pytest
 
 from enforcer.core.certificate import ChainError
-from enforcer.core.evidence import Evidence
+from enforcer.core.evidence import MAX_CRL_BYTES, MAX_OCSP_BYTES, Evidence
 from enforcer.core.fetching import FetchError, Request
 from enforcer.core.findings import Result
 from enforcer.core.revocation import judge_chain_revocation
 from enforcer.core.revocation_chain import AuthenticatedChain, authenticated_chains
-from enforcer.core.revocation_crl import MAX_CRL_BYTES
-from enforcer.core.revocation_ocsp import MAX_OCSP_BYTES
 from enforcer.core.truststore import TrustStore, TrustStores
 from enforcer.core.verify import StoredSignature
 from enforcer.core.x509chain import parse_chain

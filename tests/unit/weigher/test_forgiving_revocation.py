@@ -9,9 +9,10 @@ import pytest
 from enforcer.core.codes import Code
 from enforcer.core.decide import Decision
 from enforcer.core.digest import Digest
-from enforcer.core.evidence import CertificateId, Evidence, Memory, Revocation
+from enforcer.core.evidence import Evidence, Memory, Revocation
 from enforcer.core.host_policy import parse_host_policy
 from enforcer.core.revocation_chain import AuthenticatedChain
+from enforcer.core.revocation_inquiry import certificate_id
 from enforcer.core.signature_manifest import JWS_MEDIA_TYPE
 from enforcer.core.statement import StoreName, StoreType
 from enforcer.core.subject import ImageName, Subject
@@ -67,7 +68,7 @@ revocation: {{onStale: {on_stale}}}
 
 
 def revoked() -> Memory:
-    leaf = CertificateId.of(CHAIN[0].certificate, CHAIN[1].certificate)
+    leaf = certificate_id(CHAIN[0].certificate, CHAIN[1].certificate)
     return Memory(revoked={leaf: Revocation(NOW, "keyCompromise", None, "a list")})
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from enforcer.admission import Admission
+from enforcer.core.certificate import key_digest
 from enforcer.core.codes import Code
 from enforcer.core.decide import Decision
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
-from enforcer.core.evidence import Evidence, key_digest
+from enforcer.core.evidence import Evidence
 from enforcer.core.host_policy import HostPolicy, parse_host_policy
 from enforcer.core.image import OCI_INDEX
 from enforcer.core.record import DecisionRecord
