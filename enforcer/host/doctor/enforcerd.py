@@ -22,7 +22,7 @@ from enforcer.files import FileNotTrustedError
 from enforcer.gate.ask import is_monitor
 from enforcer.host.doctor.finding import AS_ROOT, Finding, UnseenError
 from enforcer.host.doctor.look import Look
-from enforcer.host.doctor.processes import serving
+from enforcer.host.processes import load_process, server_of
 from enforcer.settings import Settings
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _resolver(run_dir: Path) -> Iterator[Finding | str]:
     """Say whether whoever reads the engines for enforcerd is there."""
     socket = run_dir / RESOLVER_SOCKET
     try:
-        serving(socket)
+        server_of(socket)
         yield f"{socket} answers"
     except PermissionError:
         raise
@@ -139,7 +139,7 @@ def _fetcher(settings: Settings) -> Iterator[Finding | str]:
     socket = settings.run_dir / FETCHER_SOCKET
     wanted = settings.sync.every_seconds or settings.sync.on_pull
     try:
-        serving(socket)
+        server_of(socket)
         yield f"{socket} answers"
     except PermissionError:
         raise
@@ -154,11 +154,10 @@ def _fetcher(settings: Settings) -> Iterator[Finding | str]:
 def _reads_itself(run_dir: Path) -> bool:
     """Whether enforcerd runs as root, with --in-process, and needs no resolver."""
     try:
-        pid = fetch_status(run_dir).pid
-        words = (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
+        process = load_process(fetch_status(run_dir).pid)
     except (StatusError, OSError):
         return False
-    return b"--in-process" in words
+    return "--in-process" in process.arguments
 
 
 def _is_in_force(status: "StatusResponse", written: str) -> bool:

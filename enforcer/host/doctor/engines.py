@@ -8,7 +8,7 @@ from pathlib import Path
 from enforcer.core.codes import Code
 from enforcer.host.doctor.finding import Finding, UnseenError
 from enforcer.host.doctor.look import DEFAULT_CONFIG, HELD, Look, under
-from enforcer.host.doctor.processes import Process, holders
+from enforcer.host.processes import Process, holders
 from enforcer.settings import EngineSettings
 
 MAX_IMPORTS = 256

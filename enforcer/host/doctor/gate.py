@@ -13,7 +13,7 @@ from enforcer.gate.render import render_gate
 from enforcer.host.doctor.ask import run_program
 from enforcer.host.doctor.finding import Finding, UnseenError
 from enforcer.host.doctor.look import Look, under
-from enforcer.host.doctor.processes import Process, load_process, parent_of
+from enforcer.host.processes import Process, load_process, parent_of
 from enforcer.settings import EngineSettings, Settings
 
 MAX_GATE_BYTES = 64 * 1024  # the gate has 2 KiB, and runc 10 MiB

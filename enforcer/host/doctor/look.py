@@ -22,12 +22,12 @@ from enforcer.host.doctor.ask import (
     run_program,
 )
 from enforcer.host.doctor.finding import AS_ROOT, UnseenError
-from enforcer.host.doctor.processes import (
+from enforcer.host.processes import (
     Process,
     holders,
     listening,
     load_process,
-    serving,
+    server_of,
 )
 from enforcer.ports import Clock
 from enforcer.settings import EngineSettings, Settings
@@ -125,7 +125,7 @@ def _process(engine: EngineSettings) -> Process:
     code, mend = Code.ENGINE_ABSENT, f"systemctl status {engine.kind}"
     try:
         if engine.kind == "containerd":
-            return load_process(serving(engine.socket))
+            return load_process(server_of(engine.socket))
         for name in HELD["docker"]:
             if (engine.root / name).exists():
                 for pid in sorted(holders(engine.root / name)):

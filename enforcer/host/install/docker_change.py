@@ -16,7 +16,7 @@ def docker_change(docker: Docker) -> Change:
     Raises:
         InstallError: It says so already, in another way, or cannot be changed safely.
     """
-    flags = docker.process.option("--authorization-plugin")
+    flags = docker.process.options("--authorization-plugin")
     if flags:
         raise InstallError(
             f"dockerd is told --authorization-plugin={clip(flags[0])} on its command "

@@ -11,14 +11,9 @@ from enforcer.core.errors import EnforcerError
 from enforcer.core.strictjson import parse_json
 from enforcer.files import FileMissingError, read_file
 from enforcer.host.install.manager import ManagerError, main_pid
-from enforcer.host.install.processes import (
-    InstallError,
-    Process,
-    children,
-    load_process,
-    run_program,
-)
+from enforcer.host.install.processes import InstallError, run_program, running
 from enforcer.host.install.unix_http import docker_info
+from enforcer.host.processes import Process, children
 
 CALL_SECONDS = 10.0  # an answer takes milliseconds
 MAX_ANSWER_BYTES = 4 * 1024 * 1024  # of `docker info`, and of containerd's settings
@@ -49,10 +44,10 @@ class Containerd:
         return found if isinstance(found, dict) else {}
 
     @property
-    def folders(self) -> tuple[Path, ...]:
+    def folders(self) -> tuple[str, ...]:
         """Where it finds programs: its own folder in front (plug-in `opt`)."""
         opt = self.plugin("io.containerd.internal.v1.opt").get("path")
-        return Path(str(opt or "/opt/containerd")) / "bin", *self.process.path
+        return f"{opt or '/opt/containerd'}/bin", *self.process.folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +81,23 @@ def find_docker() -> Docker:
             "Docker does not run on this host",
             remedy="systemctl start docker, or leave out --docker.",
         )
-    process = load_process(pid)
+    process = running(pid)
     if process.program.is_relative_to("/snap"):
         raise _kind("Docker is a snap")
-    if process.uid != 0 or "--rootless" in process.words:
+    if process.uid != 0 or "--rootless" in process.arguments:
         raise _kind("Docker is rootless")
-    config = Path((process.option("--config-file") or [str(DAEMON_JSON)])[-1])
+    config = Path(process.option("--config-file") or DAEMON_JSON)
     written = load_json(config)
     api = _docker_socket(process, written)
-    own = process.option("--containerd") or [str(written.get("containerd", ""))]
-    state = process.option("--exec-root") or [str(written.get("exec-root", ""))]
+    own = process.option("--containerd") or str(written.get("containerd", ""))
+    state = process.option("--exec-root") or str(written.get("exec-root", ""))
     return Docker(
         process,
         config,
         api,
         docker_info(api),
-        Path(own[-1]) if own[-1] else None,
-        Path(state[-1] or "/var/run/docker").resolve(),
+        Path(own) if own else None,
+        Path(state or "/var/run/docker").resolve(),
     )
 
 
@@ -114,14 +109,14 @@ def find_containerd(pid: int | None = None) -> Containerd:
             "containerd does not run on this host",
             remedy="systemctl start containerd, or leave out --containerd and --cri.",
         )
-    process = load_process(pid)
-    config = Path((process.option("--config", "-c") or [str(CONFIG_TOML)])[-1])
+    process = running(pid)
+    config = Path(process.option("--config", "-c") or CONFIG_TOML)
     said = run_program(process.program, "--version").split()
     major, minor = re.findall(r"[0-9]+", said[2] if len(said) > 2 else "")[:2] or "00"
     settings = dump(process, config)
     for option, key in (("--root", "root"), ("--state", "state")):
-        settings[key] = [settings[key], *process.option(option)][-1]
-    for value in process.option("--address", "-a"):
+        settings[key] = process.option(option) or settings[key]
+    for value in process.options("--address", "-a"):
         settings["grpc"]["address"] = value
     return Containerd(process, config, settings, (int(major), int(minor)))
 
@@ -129,7 +124,7 @@ def find_containerd(pid: int | None = None) -> Containerd:
 def containerd_of(docker: Docker) -> Containerd:
     """Return the containerd that a Docker uses: systemd's, or one it started."""
     for pid in children(docker.process.pid):
-        if load_process(pid).program.name == "containerd":
+        if running(pid).program.name == "containerd":
             return find_containerd(pid)
     found = find_containerd()
     if docker.containerd_socket not in (None, found.socket):
@@ -167,7 +162,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def _docker_socket(process: Process, written: dict[str, Any]) -> Path:
-    hosts = [*process.option("-H", "--host"), *(written.get("hosts") or [])]
+    hosts = [*process.options("-H", "--host"), *(written.get("hosts") or [])]
     for host in map(str, hosts):
         if host.startswith("unix://") and host != "unix://":
             return Path(host.removeprefix("unix://"))

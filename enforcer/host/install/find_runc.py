@@ -52,8 +52,8 @@ def find_runc(docker: Docker | None, containerd: Containerd) -> Path:
 
 
 def _runcs(docker: Docker | None, containerd: Containerd) -> Iterator[Path]:
-    folders = [*containerd.folders, *(docker.process.path if docker else ())]
+    folders = [*containerd.folders, *(docker.process.folders if docker else ())]
     for folder in folders:
-        program = folder / "runc"
+        program = Path(folder) / "runc"
         if program.is_file() and os.access(program, os.X_OK):
             yield program.resolve()

@@ -3,8 +3,6 @@
 Only where verifiers are promised: a bin_dir that is there, or that somebody configured.
 """
 
-import os
-import socket
 import subprocess
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -13,6 +11,7 @@ from typing import Any
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from enforcer.host.processes import load_process, server_of
 from enforcer.host.prove.cri import CriApi, Handler
 from enforcer.host.prove.door import Door
 from enforcer.host.prove.outcome import NotLiveError, SaidNoError, left
@@ -20,7 +19,6 @@ from enforcer.host.prove.registry import serving
 from enforcer.host.prove.remains import Remains, clean_namespace, traces_of
 from enforcer.host.prove.specimen import Specimen
 from enforcer.host.prove.store import Store, ask
-from enforcer.peer import peer_of
 from enforcer.sources.engines.calls import within
 from enforcer.sources.engines.containerd import CRI_NAMESPACE
 from enforcer.sources.engines.pb import transfer_pb2
@@ -28,7 +26,6 @@ from enforcer.ttrpc import encode_fields
 
 DEFAULT_BINDIR = Path("/opt/containerd/image-verifier/bin")
 DUMP_SECONDS = 10  # `containerd config dump` reads some files
-MAX_CMDLINE = 64 * 1024
 BINDIR = "io.containerd.image-verifier.v1.bindir"
 CRI_IMAGES = "io.containerd.cri.v1.images"
 LOCAL_PULL = "use_local_image_pull"  # since CRI pulls as everybody else (2.1)
@@ -104,19 +101,15 @@ def _config(path: Path, until: float) -> dict[str, Any]:
     Raises:
         NotLiveError: It has no such command, as one within another program.
     """
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(left(until))
-        try:
-            client.connect(str(path))
-        except OSError as error:
-            raise SaidNoError(f"{path}: {error.strerror}") from error
-        pid = peer_of(client).pid
     try:
-        program = Path(f"/proc/{pid}/exe")
-        with Path(f"/proc/{pid}/cmdline").open("rb") as file:
-            words = os.fsdecode(file.read(MAX_CMDLINE)).split("\0")
+        pid = server_of(path, seconds=left(until))
+    except OSError as error:
+        raise SaidNoError(f"{path}: {error.strerror}") from error
+    try:
+        named = load_process(pid).option("--config", "-c")
+        words = ["--config", named] if named else []
         done = subprocess.run(  # noqa: S603 - the very program that serves there
-            [program, *_config_words(words), "config", "dump"],
+            [f"/proc/{pid}/exe", *words, "config", "dump"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -129,12 +122,3 @@ def _config(path: Path, until: float) -> dict[str, Any]:
         raise NotLiveError(
             f"its configuration is not known: {type(error).__name__}"
         ) from error
-
-
-def _config_words(words: list[str]) -> list[str]:
-    """Return the option that names the configuration, as it was given."""
-    for at, word in enumerate(words):
-        name, equals, _ = word.partition("=")
-        if name in ("--config", "-config", "-c", "--c"):
-            return [word] if equals else words[at : at + 2]
-    return []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from enforcer.host.doctor.processes import SLACK_SECONDS
+from enforcer.host.processes import SLACK_SECONDS
 from tests.engines.path import REAL_RUNC
 from tests.real.sabotage.gate import runc_behind
 from tests.real.sabotage.victim import Happens, Sabotage, Victim, linked, rewritten

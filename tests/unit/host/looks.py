@@ -10,7 +10,7 @@ from enforcer.audit.clock import FixedClock, HostClock
 from enforcer.core.strictjson import Json
 from enforcer.host.doctor import Finding, Look, Places
 from enforcer.host.doctor.examine import Check
-from enforcer.host.doctor.processes import Process
+from enforcer.host.processes import Process
 from enforcer.settings import EngineSettings, Settings
 
 

@@ -18,13 +18,13 @@ from enforcer.host.doctor import Finding, Look, Severity, examine
 from enforcer.host.doctor.ask import call_http, fetch_json, run_program
 from enforcer.host.doctor.finding import UnseenError
 from enforcer.host.doctor.look import Look as RealLook
-from enforcer.host.doctor.processes import (
+from enforcer.host.processes import (
     Process,
     holders,
     listening,
     load_process,
     parent_of,
-    serving,
+    server_of,
 )
 from enforcer.settings import EngineSettings
 from tests.unit.host.looks import look_at, settings
@@ -211,7 +211,7 @@ def test_a_process_is_found_by_what_it_serves_and_holds(tmp_path: Path) -> None:
         listener.listen()
         (tmp_path / "link").hardlink_to(tmp_path / "db")
 
-        assert serving(tmp_path / "x.sock") == os.getpid()
+        assert server_of(tmp_path / "x.sock") == os.getpid()
         assert os.getpid() in holders(tmp_path / "link")
         assert tmp_path / "x.sock" in listening(os.getpid())
     assert os.getpid() not in holders(tmp_path / "db")
@@ -228,7 +228,9 @@ def test_a_process_is_read_as_it_was_started() -> None:
 
     assert process.folders == ("/a", "/b")
     assert process.arguments == tuple(words)
-    assert process.option("-c", "--config") == "input()"
+    assert process.options("-c", "--config") == ["input()", "/x"]
+    assert process.program == Path(sys.executable).resolve()
+    assert process.uid == os.geteuid()
     assert process.option("--config") == "/x"
     assert process.option("--none") == ""
 

@@ -9,7 +9,8 @@ import pytest
 from enforcer.host.install.docker_change import docker_change
 from enforcer.host.install.engines import Docker, find_containerd, find_docker
 from enforcer.host.install.manager import ManagerError, require_systemd
-from enforcer.host.install.processes import InstallError, Process, load_process
+from enforcer.host.install.processes import InstallError, running
+from enforcer.host.processes import Process
 from tests.limits import SOMEBODY
 
 
@@ -75,7 +76,7 @@ def test_the_socket_that_needs_no_name_is_dockers_own(units: Path) -> None:
 
 def test_an_engine_that_has_just_ended_is_an_error_in_words() -> None:
     with pytest.raises(InstallError, match="process 999999999 cannot be read"):
-        load_process(999999999)
+        running(999999999)
 
 
 def test_without_systemd_it_is_said_what_to_do(
@@ -88,7 +89,7 @@ def test_without_systemd_it_is_said_what_to_do(
 
 
 def _docker(config: Path, *words: str) -> Docker:
-    process = Process(1, Path("/bin/true"), words, (), 0)
+    process = Process(1, ("dockerd", *words), (), program=Path("/bin/true"))
     return Docker(process, config, Path("/x"), {}, None, Path("/run/docker"))
 
 
@@ -104,18 +105,31 @@ def test_the_same_setting_as_a_flag_and_in_a_file_is_refused(
         docker_change(_docker(tmp_path / "daemon.json", *words))
 
 
+def _options(words: str, *names: str) -> list[str]:
+    return Process(1, ("d", *words.split()), ()).options(*names)
+
+
 def test_options_are_read_in_both_their_spellings() -> None:
-    process = Process(1, Path("/x"), ("-c", "/a", "--config=/b", "--other"), (), 0)
+    words = "-c /a --config=/b --other"
 
-    assert process.option("--config", "-c") == ["/a", "/b"]
-    assert process.option("--other") == [""]
-    assert process.option("--none") == []
+    assert _options(words, "--config", "-c") == ["/a", "/b"]
+    assert _options(words, "--other") == [""]
+    assert _options(words, "--none") == []
 
 
-def test_containerd_takes_its_options_after_one_dash_too() -> None:
+@pytest.mark.parametrize("word", ["-config", "--config", "-c", "--c"])
+def test_containerd_takes_its_options_after_any_dashes(word: str) -> None:
     """Or the file that is changed would not be the one that it reads."""
-    process = Process(1, Path("/x"), ("-config", "/a", "-root=/b", "-c", "/c"), (), 0)
+    words = f"{word} /a -root=/b config dump"
 
-    assert process.option("--config", "-c") == ["/a", "/c"]
-    assert process.option("--root") == ["/b"]
-    assert process.option("--log-level") == []
+    assert _options(words, "--config", "-c") == ["/a"]
+    assert _options(words, "--root") == ["/b"]
+    assert _options(words, "--log-level") == []
+
+
+def test_of_an_option_that_is_given_twice_the_last_counts() -> None:
+    """So do the engines read it."""
+    process = Process(1, ("d", "--root=/a", "--root", "/b", "--debug", ""), ())
+
+    assert process.option("--root") == "/b"
+    assert process.option("--config") == ""

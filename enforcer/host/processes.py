@@ -3,6 +3,7 @@
 Found by what it holds open, never by its name: a name is anybody's.
 """
 
+import errno
 import os
 import socket
 import time
@@ -10,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from enforcer.host.doctor.finding import UnseenError
 from enforcer.peer import peer_of
 
 CONNECT_SECONDS = 2.0
@@ -23,12 +23,21 @@ _LISTENING = "00010000"  # flags of /proc/net/unix: __SO_ACCEPTCON
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A running process: its arguments, its PATH, and its view of the file system."""
+    """A running process: its arguments, its PATH, and its view of the file system.
+
+    Attributes:
+        arguments: As it was started, the name it was called by in front.
+        folders: Of its PATH; none, where it has no PATH.
+        started: In seconds since boot.
+        program: What it runs, whatever it was called by.
+    """
 
     pid: int
     arguments: tuple[str, ...]
     folders: tuple[str, ...]
-    started: float = 0.0  # seconds since boot
+    started: float = 0.0
+    program: Path = Path()
+    uid: int = 0
 
     @property
     def root(self) -> Path:
@@ -40,26 +49,37 @@ class Process:
         runs = time.clock_gettime(time.CLOCK_BOOTTIME) - self.started
         return time.time() - path.stat().st_ctime < runs - SLACK_SECONDS
 
-    def option(self, *names: str) -> str:
-        """Return the value of a long or short option; "" where it has none."""
+    def options(self, *names: str) -> list[str]:
+        """Return the values of a command line option, in any of its spellings.
+
+        containerd takes a long option after one dash, too, and a short one after two.
+        """
+        wanted, found = {name.lstrip("-") for name in names}, []
         for at, word in enumerate(self.arguments[1:], 1):
             name, given, value = word.partition("=")
-            if f"--{name.lstrip('-')}" in names or name in names:
-                return value if given else "".join(self.arguments[at + 1 : at + 2])
-        return ""
+            if name.startswith("-") and name.lstrip("-") in wanted:
+                found.append(value if given else "".join(self.arguments[at + 1 :][:1]))
+        return found
+
+    def option(self, *names: str) -> str:
+        """Return the value that counts, which is the last; "" where there is none."""
+        found = self.options(*names)
+        return found[-1] if found else ""
 
 
 def load_process(pid: int) -> Process:
     """Read what is known of a process, or raise OSError."""
     place = Path("/proc") / str(pid)
-    words = _read(place / "cmdline").split(b"\0")
+    words = _read(place / "cmdline").removesuffix(b"\0").split(b"\0")
     environment = _read(place / "environ").split(b"\0")
     path = next((v[5:] for v in environment if v.startswith(b"PATH=")), b"")
     return Process(
         pid,
-        tuple(os.fsdecode(word) for word in words if word),
+        tuple(os.fsdecode(word) for word in words),
         tuple(folder for folder in os.fsdecode(path).split(":") if folder),
         int(_stat(pid)[_START]) / os.sysconf("SC_CLK_TCK"),
+        Path(os.readlink(place / "exe").removesuffix(" (deleted)")),  # noqa: PTH115
+        place.stat().st_uid,
     )
 
 
@@ -68,13 +88,22 @@ def parent_of(pid: int) -> int:
     return int(_stat(pid)[_PARENT])
 
 
-def serving(path: Path) -> int:
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started; none, if it has ended."""
+    try:
+        raw = _read(Path(f"/proc/{pid}/task/{pid}/children"))
+    except OSError:
+        return []
+    return [int(number) for number in raw.split()]
+
+
+def server_of(path: Path, *, seconds: float = CONNECT_SECONDS) -> int:
     """Return the process that listens on a unix socket, or raise OSError.
 
     The one that called listen(2): systemd, where that holds the socket for another.
     """
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(CONNECT_SECONDS)
+        client.settimeout(seconds)
         client.connect(os.fspath(path))
         return peer_of(client).pid
 
@@ -111,11 +140,8 @@ def _open_files() -> Iterator[tuple[int, os.stat_result]]:
         for found in _files_of(place):
             count += 1
             if count > MAX_OPEN:
-                raise UnseenError(
-                    "processes",
-                    f"root's processes hold more than {MAX_OPEN} files open",
-                    "end what holds so many",
-                )
+                why = f"root's processes hold more than {MAX_OPEN} files open"
+                raise OSError(errno.ENFILE, why)
             yield found
 
 
