@@ -230,6 +230,40 @@ def test_settings_of_docker_that_changed_since_are_kept(host: PrivateHost) -> No
     wait_until(lambda: _runs(host), "docker runs without the plug-in")
 
 
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [(0, ""), (999, "`systemctl reload docker.service` ended with 1")],
+    ids=["not read", "failed"],
+)
+def test_a_plugin_that_docker_still_asks_stays_until_it_does_not(
+    host: PrivateHost, does: int, said: str
+) -> None:
+    """Without it Docker would answer nothing, and what it needs to answer is there."""
+    before = host.changes()
+    services = host.sh("cat /run/standin/services.json").stdout
+    host.enforcer("install", "--docker", "--authz")
+    deaf = json.loads(services)
+    deaf["docker.service"]["reload"] = does
+    host.write("/run/standin/services.json", json.dumps(deaf))
+
+    done = host.sh(UNDO, check=False)
+
+    assert done.returncode == 1
+    assert said in done.stdout
+    assert (
+        ": Docker still asks the plug-in. systemctl reload docker (if that does not "
+        "help: restart), then run this again. [ENF-2316]\n"
+        "an engine may need what came before that, so it stays\n"
+        "not everything is undone; "
+    ) in done.stdout
+    assert _runs(host)
+    host.write("/run/standin/services.json", services)
+    host.sh("systemctl reload docker.service")
+    assert host.sh(UNDO).stdout == "enforcer is off this host\n"
+    assert host.changes() == before
+    assert _runs(host)
+
+
 _RUNC = "rm -f {0}/runc; cp /usr/sbin/runc {0}/runc"
 _REFUSALS = [
     ("systemctl stop docker.service", "--docker", "ENF-2303"),

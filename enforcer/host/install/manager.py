@@ -11,7 +11,8 @@ from enforcer.core.errors import EnforcerError, clip
 
 # dockerd may take its containers' stop time to end, and systemd's own limit is 90 s.
 CALL_SECONDS = 120.0
-ENGINES = ("docker.service", "containerd.service")
+DOCKER = "docker.service"
+ENGINES = (DOCKER, "containerd.service")
 _BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

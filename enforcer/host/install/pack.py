@@ -23,6 +23,7 @@ MODULES = (
     "core/errors.py",
     "core/strictjson.py",
     "host/__init__.py",
+    "host/asking.py",
     "host/install/__init__.py",
     "host/install/accounts.py",
     "host/install/edits.py",
@@ -34,6 +35,9 @@ MODULES = (
     "host/install/steps.py",
     "host/install/toml_text.py",
     "host/install/undo.py",
+    "host/processes.py",
+    "peer.py",
+    "unix_http.py",
 )
 
 

@@ -11,15 +11,25 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
+from enforcer.host.asking import asks
 from enforcer.host.install.accounts import remove_accounts
 from enforcer.host.install.journal import Entry, Found, Journal
 from enforcer.host.install.kept import Kept, keep, new_name, put, sync, take_away
-from enforcer.host.install.manager import ENGINES, command, refresh, stop
+from enforcer.host.install.manager import (
+    DOCKER,
+    ENGINES,
+    command,
+    main_pid,
+    refresh,
+    stop,
+)
 from enforcer.host.install.runc import remove_gate
 from enforcer.host.install.steps import (
     Accounts,
@@ -34,7 +44,17 @@ from enforcer.host.install.steps import (
 
 Say = Callable[[str], None]
 DONE, INCOMPLETE = 0, 1
+PLUGIN = Path("/run/docker/plugins/enforcer.sock")  # the file's name is ours
+PLUGIN_UNIT = "enforcer-authz.socket"
+RELOAD_SECONDS = 20.0  # dockerd reads its file within one, and may be starting
+POLL_SECONDS = 0.2
 _UNIT = re.compile(r"enforcer[a-z-]*\.(service|socket|timer|path|target)")
+
+
+class NeededError(EnforcerError):
+    """An engine needs what was to be taken off."""
+
+    default_code = Code.UNINSTALL_INCOMPLETE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +113,8 @@ def undo_all(journal: Journal, entries: Sequence[Entry], say: Say) -> int:
         except Exception as error:  # noqa: BLE001 - our mistake in one keeps no other on
             failed += 1
             say(f"not undone: {shown(entry.step)}: {clip(str(error), limit=600)}")
-            if isinstance(entry.step, File) and entry.step.edit:
+            edited = isinstance(entry.step, File) and entry.step.edit
+            if edited or isinstance(error, NeededError):
                 say("an engine may need what came before that, so it stays")
                 break
             continue
@@ -171,11 +192,38 @@ def _tell(step: Tell) -> str:
     if step.word is Word.READ_UNITS:
         command("systemctl", "daemon-reload")
     if step.word is Word.STOP:
+        if PLUGIN_UNIT in step.names:
+            _require_unasked()
         stop([name for name in step.names if _UNIT.fullmatch(name)])
     for name in step.names:
         if step.word in (Word.RELOAD, Word.RESTART) and name in ENGINES:
             refresh(step.word, name)
     return ""
+
+
+def _require_unasked() -> None:
+    """Return once Docker asks the plug-in no more: without it, it would answer nothing.
+
+    Raises:
+        NeededError: It does, or may do so.
+    """
+    until = time.monotonic() + RELOAD_SECONDS
+    while True:
+        try:
+            pid = main_pid(DOCKER)
+            if not pid or not asks(pid, PLUGIN):
+                return
+            why = "Docker still asks the plug-in"
+        except (EnforcerError, OSError) as error:
+            said = error.what if isinstance(error, EnforcerError) else error.strerror
+            why = f"Docker may still ask the plug-in: {said}"
+        if time.monotonic() > until:
+            raise NeededError(
+                why,
+                remedy="systemctl reload docker (if that does not help: restart), then "
+                "run this again.",
+            )
+        time.sleep(POLL_SECONDS)
 
 
 def preview(journal: Journal, say: Say) -> int:
