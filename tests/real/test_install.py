@@ -1,5 +1,6 @@
 """`enforcer install` and `uninstall` on a host of our own with real engines."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -262,6 +263,61 @@ def test_a_plugin_that_docker_still_asks_stays_until_it_does_not(
     assert host.sh(UNDO).stdout == "enforcer is off this host\n"
     assert host.changes() == before
     assert _runs(host)
+
+
+_HOLD = """
+import fcntl, os, time
+with open("/etc/.pwd.lock", "a") as lock:
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    with open("/run/held.new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename("/run/held.new", "/run/held")
+    time.sleep(1000)
+"""
+
+
+@contextlib.contextmanager
+def _accounts_held(host: PrivateHost) -> Iterator[str]:
+    """Yield what is said of the process that holds the lists of accounts."""
+    holder = host.spawn("/usr/bin/python3", "-I", "-c", _HOLD)
+    held = "test -e /run/held"
+    wait_until(lambda: not host.sh(held, check=False).returncode, "it is held")
+    pid = host.sh("cat /run/held; rm /run/held").stdout
+    try:
+        yield f"/etc/.pwd.lock was held for 15 s by python3 (pid {pid}), so no list of "
+    finally:
+        host.sh(f"kill -KILL {pid}")
+        holder.wait()
+
+
+def test_lists_of_accounts_that_somebody_holds_are_waited_for_but_not_for_ever(
+    host: PrivateHost,
+) -> None:
+    """It is said who, nothing is half done, and the second time it is done."""
+    host.sh("touch /etc/.pwd.lock")
+    before = host.changes()
+
+    with _accounts_held(host) as held:
+        done = host.enforcer("install", "--docker", check=False)
+
+        assert done.returncode == 1
+        assert held in done.stdout
+        assert "the installation failed and is undone" in done.stderr
+        assert host.changes() == before
+
+    host.enforcer("install", "--docker")
+    accounts = host.sh("cat /etc/passwd /etc/group /etc/shadow /etc/gshadow").stdout
+    with _accounts_held(host) as held:
+        done = host.sh(UNDO, check=False)
+
+        assert done.returncode == 1
+        assert held in done.stdout
+        found = host.sh("cat /etc/passwd /etc/group /etc/shadow /etc/gshadow").stdout
+        assert found == accounts
+        assert _runs(host)
+
+    assert host.sh(UNDO).stdout.endswith("enforcer is off this host\n")
+    assert host.changes() == before
 
 
 _RUNC = "rm -f {0}/runc; cp /usr/sbin/runc {0}/runc"

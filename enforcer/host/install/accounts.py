@@ -1,18 +1,32 @@
 """The accounts that systemd-sysusers made, taken out of the lists of accounts again."""
 
+import contextlib
 import fcntl
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from enforcer.core.codes import Code
+from enforcer.core.errors import EnforcerError, clip
 from enforcer.host.install.kept import keep, put
 from enforcer.host.install.steps import Accounts
+from enforcer.host.processes import holders
 
 LISTS = ("passwd", "group", "shadow", "gshadow")
 MAX_OWNED = 1_000_000  # files of a signature cache
 _ETC = Path("/etc")
 LOCK = _ETC / ".pwd.lock"  # lckpwdf(3)
+LOCK_SECONDS = 15.0  # lckpwdf(3), which useradd and passwd wait by
+POLL_SECONDS = 0.1
 _OURS = (Path("/var/lib/enforcer"), Path("/var/log/enforcer"))
+
+
+class AccountsError(EnforcerError):
+    """The lists of accounts cannot be changed now."""
+
+    default_code = Code.UNINSTALL_INCOMPLETE
 
 
 def account_names(sysusers: str) -> tuple[str, ...]:
@@ -27,11 +41,40 @@ def missing_accounts(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(n for n in names if not any(_lines(name, (n,)) for name in LISTS))
 
 
-def remove_accounts(step: Accounts, *, lock_existed: bool) -> str:
-    """Take the lines of these names out; their files become root's. Raises OSError."""
+@contextlib.contextmanager
+def held_lists() -> Iterator[None]:
+    """Be the only one who changes the lists of accounts.
+
+    Raises:
+        AccountsError: Somebody else does, for longer than LOCK_SECONDS.
+        OSError: The lock cannot be made.
+    """
     handle = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX)
+        until = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except (BlockingIOError, PermissionError) as error:  # fcntl(2): either
+                if time.monotonic() > until:
+                    raise _held() from error
+            time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_accounts(step: Accounts, *, lock_existed: bool) -> str:
+    """Take the lines of these names out; their files become root's.
+
+    Raises:
+        AccountsError: Somebody else holds the lists; nothing was changed.
+        OSError: They cannot be written.
+    """
+    if lock_existed and missing_accounts(step.names) == step.names:
+        return ""
+    with held_lists():
         owners = _ids("passwd", step.names), _ids("group", step.names)
         for folder in _OURS:
             _give_to_root(folder, *owners)  # whoever gets the number next is a stranger
@@ -39,9 +82,22 @@ def remove_accounts(step: Accounts, *, lock_existed: bool) -> str:
             _take_out(_ETC / name, step.names)
         if not lock_existed:
             LOCK.unlink()
-    finally:
-        os.close(handle)
     return ""
+
+
+def _held() -> AccountsError:
+    who = "a process that is not seen"
+    with contextlib.suppress(OSError):
+        found = sorted(holders(LOCK) - {os.getpid()})
+        names = (Path(f"/proc/{pid}/comm").read_text().strip() for pid in found)
+        shown = (f"{n} (pid {pid})" for n, pid in zip(names, found, strict=True))
+        who = clip(", ".join(shown)) or who
+    return AccountsError(
+        f"{LOCK} was held for {LOCK_SECONDS:g} s by {who}, so no list of accounts was "
+        "changed",
+        remedy="Let that end (passwd, useradd, vipw, a package's script), and run "
+        "this again.",
+    )
 
 
 def _take_out(path: Path, names: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from enforcer.host.install.accounts import LOCK, missing_accounts
+from enforcer.host.install.accounts import LOCK, held_lists, missing_accounts
 from enforcer.host.install.journal import Entry, Journal
 from enforcer.host.install.kept import Kept, keep, put, sync
 from enforcer.host.install.manager import command
@@ -71,6 +71,8 @@ def _do(step: Step) -> None:
         case Gate():
             put_gate(step)
         case Accounts():
+            with held_lists():
+                pass  # systemd-sysusers would wait for them without end
             command("systemd-sysusers", str(step.file))
         case Tell(undo=False):
             _tell(step)

@@ -12,6 +12,7 @@ from pathlib import Path
 from enforcer.host.install.accounts import account_names
 from enforcer.host.install.edits import Edit
 from enforcer.host.install.steps import (
+    WAY_BACK,
     Accounts,
     File,
     Folder,
@@ -25,8 +26,8 @@ from enforcer.host.install.units import SYSTEM, Shipped
 from enforcer.settings import DEFAULT_LOG_DIR, DEFAULT_STATE_DIR, EngineSettings
 
 CONFIG = Path("/etc/enforcer")
-LIBEXEC = Path("/usr/libexec/enforcer")
-UNINSTALL = LIBEXEC / "uninstall"
+UNINSTALL = WAY_BACK
+LIBEXEC = UNINSTALL.parent
 REAL_RUNC = LIBEXEC / "runc"
 VERIFIERS = Path("/opt/enforcer/verifiers")
 VERIFIER = "00-enforcer"  # containerd asks in the order of names, and ten at the most

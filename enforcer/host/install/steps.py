@@ -10,6 +10,8 @@ from pathlib import Path
 
 from enforcer.host.install.edits import Edit
 
+WAY_BACK = Path("/usr/libexec/enforcer/uninstall")  # put there first, taken off last
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:

@@ -32,6 +32,7 @@ from enforcer.host.install.manager import (
 )
 from enforcer.host.install.runc import remove_gate
 from enforcer.host.install.steps import (
+    WAY_BACK,
     Accounts,
     File,
     Folder,
@@ -105,9 +106,14 @@ def uninstall(journal: Journal, say: Say) -> int:
 
 
 def undo_all(journal: Journal, entries: Sequence[Entry], say: Say) -> int:
-    """Undo steps, the last one first; return how many could not be."""
+    """Undo steps, the last one first; return how many could not be.
+
+    The program that does this, and needs nothing else, stays as long as one is left.
+    """
     failed = 0
     for entry in reversed(entries):
+        if failed and isinstance(entry.step, File) and entry.step.path == WAY_BACK:
+            break
         try:
             told = undo(entry)
         except Exception as error:  # noqa: BLE001 - our mistake in one keeps no other on
