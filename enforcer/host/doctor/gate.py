@@ -13,6 +13,7 @@ from enforcer.gate.render import render_gate
 from enforcer.host.doctor.ask import run_program
 from enforcer.host.doctor.finding import Finding, UnseenError
 from enforcer.host.doctor.look import Look, under
+from enforcer.host.install.runc import owners
 from enforcer.host.processes import Process, load_process, parent_of
 from enforcer.settings import EngineSettings, Settings
 
@@ -254,13 +255,8 @@ def _owners(look: Look, gate: Program) -> list[str]:
         return []
     path = _own_path(gate)
     option = f"--admindir={look.places.dpkg}"
-    _, owners = run_program(["dpkg-query", option, "--search", path])
-    return [
-        line.partition(b": ")[0].decode(errors="replace")
-        for line in owners.splitlines()
-        if line.endswith(b": " + os.fsencode(path))
-        and not line.startswith((b"diversion", b"local diversion"))
-    ]
+    _, said = run_program(["dpkg-query", option, "--search", path])
+    return owners(os.fsdecode(said), path)
 
 
 def _has_dpkg(look: Look) -> bool:

@@ -6,6 +6,7 @@ so that the engines find a runc at any moment, and dpkg knows it by its diversio
 
 import contextlib
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from enforcer.host.install.kept import Kept, keep, new_name, put, sync, take_awa
 from enforcer.host.install.manager import ManagerError, command
 from enforcer.host.install.steps import Gate
 
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+(:[a-z0-9-]+)?")
 HEAD = b"#!/bin/sh\n# The gate: the only `runc`"  # of any gate, of any version
 
 
@@ -45,7 +47,7 @@ def remove_gate(step: Gate) -> str:
         command("dpkg-divert", "--local", "--no-rename", "--divert", str(step.real),
                 "--remove", str(step.path))  # fmt: skip
     if is_lost:
-        package = _package(step.path)
+        package = next(iter(_packages(step.path)), "runc")
         raise RuncGoneError(
             f"{step.real} is gone, and with it the real runc; no container starts",
             remedy=f"rm {step.path} && apt-get install --reinstall {package}",
@@ -71,14 +73,21 @@ def _put_back(step: Gate) -> str:
     return said
 
 
-def _package(path: Path) -> str:
-    """Return whose file it is: Docker's own containerd.io tolerates no other runc."""
+def owners(said: str, path: Path) -> list[str]:
+    """Return whose file a path is, of what `dpkg-query --search` says, in any language.
+
+    Docker's own containerd.io tolerates no other runc.
+    """
+    lines = [line for line in said.splitlines() if line.endswith(f": {path}")]
+    names = [name for line in lines for name in line.rpartition(": ")[0].split(", ")]
+    return [name for name in names if _PACKAGE.fullmatch(name)]
+
+
+def _packages(path: Path) -> list[str]:
     try:
-        found = command("dpkg-query", "-S", str(path)).splitlines()
+        return owners(command("dpkg-query", "--search", str(path)), path)
     except ManagerError:
-        return "runc"
-    names = (line.partition(": ")[0] for line in found)
-    return next((name for name in names if "diversion " not in name), "runc")
+        return []
 
 
 def _place(here: Path, there: Path) -> None:

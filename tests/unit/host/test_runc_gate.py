@@ -10,6 +10,7 @@ from enforcer.host.install.runc import (
     HEAD,
     RuncGoneError,
     is_gate,
+    owners,
     put_gate,
     remove_gate,
 )
@@ -133,6 +134,18 @@ def test_a_lost_runc_is_brought_back_by_the_package_that_had_it(gate: Gate) -> N
 
     with pytest.raises(RuncGoneError, match=r"--reinstall containerd\.io"):
         remove_gate(gate)
+
+
+@pytest.mark.parametrize(
+    "diverted",
+    ["local diversion from: {}", "Lokale Umleitung von: {}", "diversion by a from: {}"],
+)
+def test_a_package_is_told_from_a_diversion_in_any_language(diverted: str) -> None:
+    """dpkg speaks the operator's, and `apt-get install Lokale` helps nobody."""
+    runc = Path("/usr/sbin/runc")
+    said = f"{diverted.format(runc)}\ncontainerd.io, runc:amd64: {runc}\na: {runc}.d\n"
+
+    assert owners(said, runc) == ["containerd.io", "runc:amd64"]
 
 
 def test_a_gate_that_never_came_is_not_missed(gate: Gate) -> None:
