@@ -18,7 +18,7 @@ from enforcer.host.processes import listening, server_of
 
 ANSWER_SECONDS = 2.0  # it takes milliseconds; without a plug-in it lists, 30 s
 MAX_ANSWER_BYTES = 64 * 1024  # `docker version` has one KiB
-MAX_SOCKETS = 8  # its own, one for metrics, some for swarm
+MAX_SOCKETS = 4  # its own, and those for metrics, swarm and networks
 
 
 def asks(pid: int, plugin: Path) -> bool:

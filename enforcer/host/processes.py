@@ -3,6 +3,7 @@
 Found by what it holds open, never by its name: a name is anybody's.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -70,12 +71,11 @@ class Process:
 def load_process(pid: int) -> Process:
     """Read what is known of a process, or raise OSError."""
     place = Path("/proc") / str(pid)
-    words = _read(place / "cmdline").removesuffix(b"\0").split(b"\0")
     environment = _read(place / "environ").split(b"\0")
     path = next((v[5:] for v in environment if v.startswith(b"PATH=")), b"")
     return Process(
         pid,
-        tuple(os.fsdecode(word) for word in words),
+        _arguments(place),
         tuple(folder for folder in os.fsdecode(path).split(":") if folder),
         int(_stat(pid)[_START]) / os.sysconf("SC_CLK_TCK"),
         Path(os.readlink(place / "exe").removesuffix(" (deleted)")),  # noqa: PTH115
@@ -95,6 +95,14 @@ def children(pid: int) -> list[int]:
     except OSError:
         return []
     return [int(number) for number in raw.split()]
+
+
+def commands() -> Iterator[Process]:
+    """Yield the processes there are with their arguments, which anybody may read."""
+    for place in Path("/proc").iterdir():
+        if place.name.isdecimal():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                yield Process(int(place.name), _arguments(place), ())
 
 
 def server_of(path: Path, *, seconds: float = CONNECT_SECONDS) -> int:
@@ -158,6 +166,11 @@ def _files_of(place: Path) -> Iterator[tuple[int, os.stat_result]]:
             yield int(place.name), entry.stat()
         except OSError:
             continue
+
+
+def _arguments(place: Path) -> tuple[str, ...]:
+    words = _read(place / "cmdline").removesuffix(b"\0").split(b"\0")
+    return tuple(os.fsdecode(word) for word in words)
 
 
 def _stat(pid: int) -> list[bytes]:

@@ -150,6 +150,23 @@ def test_signed_images_run_and_others_do_not(host: PrivateHost) -> None:
     host.sh("docker run --rm other:1")
 
 
+def test_doctor_knows_that_a_reload_is_enough_for_docker_to_ask_or_not(
+    host: PrivateHost,
+) -> None:
+    """`docker info` goes on to list what dockerd was started with."""
+    plugin = "ENF-2140"
+    host.enforcer("install", "--docker", "--authz")
+
+    assert plugin not in host.enforcer("doctor", check=False).stdout
+
+    host.sh("systemctl restart docker.service; docker version")
+    host.write("/etc/docker/daemon.json", OWN_JSON, 0o640)
+    host.sh("systemctl reload docker.service")
+    assert "enforcer" in host.sh("docker info -f '{{.Plugins.Authorization}}'").stdout
+    assert plugin in host.enforcer("doctor", check=False).stdout
+    host.enforcer("uninstall")
+
+
 def test_with_the_daemon_broken_beyond_start_one_command_brings_it_back(
     host: PrivateHost,
 ) -> None:

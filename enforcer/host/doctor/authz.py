@@ -9,6 +9,7 @@ from pathlib import Path
 
 from enforcer.core.codes import Code
 from enforcer.host.doctor.ask import call_http, parsed
+from enforcer.host.doctor.doors import listed_plugins
 from enforcer.host.doctor.finding import Finding, UnseenError
 from enforcer.host.doctor.look import Look, under
 from enforcer.host.doctor.units import is_enabled, is_installed
@@ -21,23 +22,19 @@ TURN_OFF = "or take it out of authorization-plugins in daemon.json and restart d
 
 def check(look: Look) -> Iterator[Finding | str]:
     """Compare what dockerd asks with what is there to answer."""
-    socket = look.places.docker_plugins / f"{look.places.docker_plugin}.sock"
     for engine in look.engines("docker"):
         try:
-            yield from _engine(look, engine, socket)
+            yield from _engine(look, engine)
         except UnseenError as error:
             yield error.finding
 
 
-def _engine(
-    look: Look, engine: EngineSettings, socket: Path
-) -> Iterator[Finding | str]:
-    name, there = look.places.docker_plugin, os.path.lexists(socket)
-    written = _written(look, engine)
+def _engine(look: Look, engine: EngineSettings) -> Iterator[Finding | str]:
+    name, socket = look.places.docker_plugin, look.plugin_socket
+    there, written = os.path.lexists(socket), listed_plugins(look, engine)
     if name in written:  # dockerd that lists it answers nothing without it
         yield from _answers(look, socket)
-    running = under(look.docker_info(engine), "Plugins", "Authorization") or []
-    if name in running:
+    if look.asks_plugin(engine):
         yield f"dockerd asks {name} about every call"
         if name not in written:
             yield from _answers(look, socket)
@@ -46,19 +43,12 @@ def _engine(
         yield Finding(
             Code.AUTHZ_NOT_LISTED,
             f"docker ({engine.root})",
-            f"the running dockerd does not list {name}; {where}".rstrip("; ."),
+            f"the running dockerd does not ask {name}; {where}".rstrip("; ."),
             f'"authorization-plugins": ["{name}"] in /etc/docker/daemon.json; '
             "systemctl reload docker",
         )
     else:
         yield f"docker ({engine.root}) uses no authorization plug-in of enforcer's"
-
-
-def _written(look: Look, engine: EngineSettings) -> list[object]:
-    """Return what dockerd's files and options list: what its next start asks."""
-    found = look.daemon_json(engine).get("authorization-plugins")
-    listed = list(found) if isinstance(found, list) else []
-    return [*listed, look.process(engine).option("--authorization-plugin")]
 
 
 def _answers(look: Look, socket: Path) -> Iterator[Finding | str]:

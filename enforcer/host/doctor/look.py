@@ -15,6 +15,7 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.core.strictjson import Json
 from enforcer.files import FileMissingError, read_file
+from enforcer.host.asking import asks
 from enforcer.host.doctor.ask import (
     cri_configuration,
     fetch_json,
@@ -104,6 +105,17 @@ class Look:
             ("info", engine), lambda: _docker_info(engine, self.process(engine))
         )
 
+    def asks_plugin(self, engine: EngineSettings) -> bool:
+        """Whether a running dockerd asks our plug-in: `docker info` does not say so."""
+        return self._once(
+            ("asks", engine), lambda: _asks(self.process(engine), self.plugin_socket)
+        )
+
+    @property
+    def plugin_socket(self) -> Path:
+        """Where dockerd finds our plug-in."""
+        return self.places.docker_plugins / f"{self.places.docker_plugin}.sock"
+
     def daemon_json(self, engine: EngineSettings) -> dict[str, Json]:
         """Return dockerd's configuration file, for when it cannot be asked."""
         return self._once(("file", engine), lambda: _daemon_json(self.process(engine)))
@@ -166,6 +178,15 @@ def _docker_info(engine: EngineSettings, process: Process) -> dict[str, Json]:
     for path in sorted(own, key=lambda p: (p.name != "docker.sock", p)):
         return fetch_json(path, "/info")
     raise UnseenError(_name(engine), "dockerd listens on no unix socket", "docker info")
+
+
+def _asks(process: Process, plugin: Path) -> bool:
+    try:
+        return asks(process.pid, plugin)
+    except OSError as error:
+        mend = AS_ROOT if isinstance(error, PermissionError) else "docker version"
+        what = f"whether dockerd asks it is not known: {error.strerror}"
+        raise UnseenError(str(plugin), what, mend) from error
 
 
 def _daemon_json(process: Process) -> dict[str, Json]:

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 from enforcer.core.codes import Code
 from enforcer.hooks.nri.state import NriState, load_state
+from enforcer.host.doctor.doors import NRI, NRI_PLUGIN, demanding
 from enforcer.host.doctor.finding import Finding, UnseenError
 from enforcer.host.doctor.look import Look, under
 from enforcer.settings import EngineSettings
 
-NRI = "io.containerd.nri.v1.nri"
-PLUGIN = "enforcer"
 RESTART = "systemctl restart enforcer-nri"
 CONFIG = "/etc/containerd/config.toml; systemctl restart containerd"
 
@@ -17,28 +16,20 @@ CONFIG = "/etc/containerd/config.toml; systemctl restart containerd"
 def check(look: Look) -> Iterator[Finding | str]:
     """Read what enforcer-nri says of itself, and what containerd asks of it."""
     state = load_state(look.settings.run_dir)
-    demanding = False
+    in_use = state is not None
     for engine in look.engines("containerd"):
         try:
-            validator = _validator(look, engine)
+            validator = demanding(look, engine)
         except UnseenError as error:
             if state is not None:
                 yield error.finding
             continue
         if state is None and not validator:
             continue
-        demanding = True
+        in_use = True
         yield from _engine(look, engine, state, validator)
-    if state is None and not demanding:
+    if not in_use:
         yield "enforcer-nri is not in use"
-
-
-def _validator(look: Look, engine: EngineSettings) -> dict[str, object]:
-    """Return containerd's default validator where it demands our plug-in, or {}."""
-    tree = look.configuration(engine)
-    found = under(tree, "plugins", NRI, "default_validator")
-    wanted = under(found, "required_plugins") or []
-    return dict(found) if found and PLUGIN in wanted and under(found, "enable") else {}
 
 
 def _engine(
@@ -63,8 +54,8 @@ def _engine(
         what = f"{state.runtime} cannot validate with NRI"
         yield Finding(Code.NRI_REPORTS, subject, what, "rely on the gate, or upgrade")
     elif not validator:
-        what = f'default_validator does not say required_plugins = ["{PLUGIN}"]'
-        remedy = f'enable = true and required_plugins = ["{PLUGIN}"] in {CONFIG}'
+        what = f'default_validator does not say required_plugins = ["{NRI_PLUGIN}"]'
+        remedy = f'enable = true and required_plugins = ["{NRI_PLUGIN}"] in {CONFIG}'
         yield Finding(Code.NRI_OPEN, subject, what, remedy)
     else:
         yield f"{subject} creates nothing without enforcer-nri"

@@ -148,7 +148,7 @@ def _docker(look: Look, engine: EngineSettings) -> Iterator[Finding | str]:
         )
     else:
         yield f"the default runtime of {subject} is {default}"
-    if _judged_before(look, info):
+    if others and look.asks_plugin(engine):
         return  # the authorization plug-in refuses every other runtime
     for name in others:
         path = under(runtimes[name], "path") or under(runtimes[name], "runtimeType")
@@ -173,8 +173,3 @@ def _is_gate(look: Look, engine: EngineSettings, name: str, value: object) -> bo
         _program(look, engine, os.fspath(binary)) if isinstance(binary, str) else None
     )
     return program is not None and program.is_gate
-
-
-def _judged_before(look: Look, info: Mapping[str, object]) -> bool:
-    plugins = under(info, "Plugins", "Authorization")
-    return isinstance(plugins, list) and look.places.docker_plugin in plugins

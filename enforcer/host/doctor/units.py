@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from enforcer.core.codes import Code
+from enforcer.host.doctor.doors import is_used
 from enforcer.host.doctor.finding import Finding
 from enforcer.host.doctor.look import Look
 
@@ -30,17 +31,21 @@ NEEDED = ("enforcer-ask.socket", "enforcer.socket", "enforcer-admin.socket")
 
 
 def check(look: Look) -> Iterator[Finding | str]:
-    """Look for masks, and for sockets that nothing opens at boot."""
+    """Look for masks that matter, and for sockets that nothing opens at boot."""
     root = look.places.root
     names = sorted(
         p.name for p in UNITS.iterdir() if p.suffix in (".socket", ".service", ".timer")
     )
     installed = [name for name in names if is_installed(root, name)]
     for name in names:
-        if is_masked(root, name) and not name.startswith(OPTIONAL):
+        if not is_masked(root, name) or name.startswith(OPTIONAL):
+            continue
+        if is_used(look, name):
             what = "it is masked, so systemd never starts it"
             remedy = f"systemctl unmask {name} && systemctl enable --now {name}"
             yield Finding(Code.UNIT_MASKED, name, what, remedy)
+        else:
+            yield f"{name} is masked, and no engine uses that door"
     for name in NEEDED:
         if name in installed and not is_enabled(root, name):
             what = "it is installed, and nothing starts it at boot"

@@ -10,6 +10,7 @@ from enforcer.audit.clock import FixedClock, HostClock
 from enforcer.core.strictjson import Json
 from enforcer.host.doctor import Finding, Look, Places
 from enforcer.host.doctor.examine import Check
+from enforcer.host.doctor.finding import UnseenError
 from enforcer.host.processes import Process
 from enforcer.settings import EngineSettings, Settings
 
@@ -22,6 +23,7 @@ class ToldLook(Look):
     cri_says: dict[str, Json] | None = None
     info: dict[str, Json] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+    asked: bool | None = False
 
     def has(self, engine: EngineSettings) -> bool:
         return True
@@ -37,6 +39,11 @@ class ToldLook(Look):
 
     def docker_info(self, engine: EngineSettings) -> dict[str, Json]:
         return self.info
+
+    def asks_plugin(self, engine: EngineSettings) -> bool:
+        if self.asked is None:
+            raise UnseenError("docker", "it hangs", "docker version")
+        return self.asked
 
     def daemon_json(self, engine: EngineSettings) -> dict[str, Json]:
         return {}

@@ -316,16 +316,16 @@ def test_units_that_are_masked_or_not_enabled_are_named(tmp_path: Path) -> None:
     _unit(tmp_path, "enforcer-authz.socket", "run/systemd/system.control").write_text(
         ""
     )
-    mask = tmp_path / "etc/systemd/system/enforcer-cri.socket"
-    mask.symlink_to(os.devnull)
-    for name in ("enforcer-fetcher.socket", "enforcer-sync.timer"):  # no network wanted
-        (mask.parent / name).symlink_to(os.devnull)
+    masked = ("enforcer-fetcher.socket", "enforcer-sync.timer")  # no network wanted
+    for name in (*masked, "enforcer-resolver.socket"):
+        (wants.parent / name).symlink_to(os.devnull)
+    look = look_at(tmp_path, "docker", asked=True)
 
-    seen = {(str(f.code), f.subject) for f in found(units.check, look_at(tmp_path))}
+    seen = {(str(f.code), f.subject) for f in found(units.check, look)}
 
     assert seen == {
         ("ENF-2164", "enforcer-authz.socket"),
-        ("ENF-2164", "enforcer-cri.socket"),
+        ("ENF-2164", "enforcer-resolver.socket"),
         ("ENF-2165", "enforcer.socket"),
     }
 
