@@ -27,8 +27,6 @@ soak: check engines machine ## The same tests with full counts, none a second ti
 	ENFORCER_SOAK=1 $(PYTEST)
 
 bench: venv engines ## Medians and ratios, interleaved within one run
-	@$(PYTHON) -m venv --clear $(VENV)/plain
-	@$(VENV)/plain/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
 	$(BIN)/python -m tests.bench
 
 check: venv ## Format, lint, types, rooms, generated code: all that needs no test run

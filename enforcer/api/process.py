@@ -3,12 +3,16 @@
 import argparse
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import structlog
+from structlog.typing import ExcInfo
 
 from enforcer import __version__
 from enforcer.core.errors import EnforcerError
+
+MAX_FRAMES = 30  # of a traceback, the innermost
 
 
 def option_parser(program: str, description: str | None) -> argparse.ArgumentParser:
@@ -31,6 +35,7 @@ def set_up_log() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.ExceptionRenderer(_where),
             structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -45,3 +50,10 @@ def cannot_start(error: EnforcerError | OSError) -> int:
         return 4
     log.error("cannot start", reason=str(error))
     return 3
+
+
+def _where(exc_info: ExcInfo) -> str:
+    """Say what was raised and where, without its words: they may hold hostile bytes."""
+    frames = traceback.extract_tb(exc_info[2])[-MAX_FRAMES:]
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return " > ".join([*places, exc_info[0].__name__])
