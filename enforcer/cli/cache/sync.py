@@ -9,8 +9,9 @@ from enforcer.assembly import evidence_store, fetcher, load_policy, signature_ca
 from enforcer.audit.clock import HostClock
 from enforcer.cli.cache.sync_due import is_due, note
 from enforcer.cli.cache.sync_targets import EXPECTED, Targets, add_held, listed
-from enforcer.cli.main import DONE, REFUSED
+from enforcer.cli.main import DONE, complain
 from enforcer.cli.output import is_json, print_json, settings_of
+from enforcer.core.errors import EnforcerError
 from enforcer.intake.chains import cached_chains
 from enforcer.settings import Settings
 
@@ -47,19 +48,21 @@ def run(arguments: argparse.Namespace) -> int:
     at = HostClock().now()
     if arguments.due and not is_due(settings, at):
         return DONE
-    status = REFUSED
+    is_done = False
     try:
         report = _sync(settings, _targets(arguments, settings), at)
-        status = report.status()
+        is_done = report.missed() == DONE
     finally:
         if _is_whole(arguments):
-            note(settings, at, is_done=status == DONE)
+            note(settings, at, is_done=is_done)
     report.complain()
     if is_json(arguments):
         print_json(report.json())
     else:
         report.print()
-    return status
+    if report.failure:
+        return complain(str(report.failure), report.status())
+    return report.status()
 
 
 def _is_whole(arguments: argparse.Namespace) -> bool:
@@ -88,7 +91,13 @@ def _sync(settings: Settings, targets: Targets, at: datetime) -> "Report":
     from enforcer.sources.revocation.sync import sync
 
     with fetcher(settings, child=True) as client:
-        rounds = ask_all(targets.questions.values(), settings, client, at)
-        chains = cached_chains(signature_cache(settings), load_policy(settings), at)
-        synced = sync(evidence_store(settings), chains, at, fetcher=client)
-    return Report(targets, rounds, len(chains), synced)
+        report = Report(
+            targets, ask_all(targets.questions.values(), settings, client, at)
+        )
+        try:
+            chains = cached_chains(signature_cache(settings), load_policy(settings), at)
+            report.chains = len(chains)
+            report.synced = sync(evidence_store(settings), chains, at, fetcher=client)
+        except EnforcerError as error:
+            report.failure = error  # what was brought is stored, and is told
+    return report

@@ -5,26 +5,42 @@ from dataclasses import dataclass
 
 from enforcer.cli.cache.sync_targets import Targets
 from enforcer.cli.main import DONE, REFUSED, UNREACHABLE, status_of
-from enforcer.core.errors import clip
+from enforcer.core.errors import EnforcerError, clip
+from enforcer.core.evidence import NO_EVIDENCE
 from enforcer.intake.rounds import Round
+from enforcer.sources.revocation.gather import Gathered
 from enforcer.sources.revocation.sync import Synced
 
 MAX_TOLD = 500  # characters of one line
+NOTHING = Synced(0, Gathered(NO_EVIDENCE, ()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
-    """All that was asked, and what came of it; `chains` counts trusted signers'."""
+    """All that was asked, and what came of it.
+
+    Attributes:
+        chains: How many of trusted signers' there are.
+        synced: What lists and responders gave about them.
+        failure: Why those were not asked, or what they gave not kept.
+    """
 
     targets: Targets
     rounds: list[Round]
-    chains: int
-    synced: Synced
+    chains: int = 0
+    synced: Synced = NOTHING
+    failure: EnforcerError | None = None
 
     def status(self) -> int:
-        """Return the worst of all that went wrong."""
-        problems = (error for done in self.rounds for _, error in done.problems)
-        found = [status_of(error.code) for error in problems]
+        """Return the worst of all that went wrong; what was refused counts least."""
+        refused = any(done.refused for done in self.rounds)
+        return self.missed() or (REFUSED if refused else DONE)
+
+    def missed(self) -> int:
+        """Return the worst for which another sync may bring more; DONE for none."""
+        errors = [error for done in self.rounds for _, error in done.problems]
+        errors += [self.failure] if self.failure else []
+        found = [status_of(error.code) for error in errors]
         found += [UNREACHABLE] if self.targets.problems else []
         found += [REFUSED] if self.synced.gathered.problems else []
         return max(found, default=DONE)
@@ -52,8 +68,9 @@ class Report:
         if self.targets.local:
             count = self.targets.local
             print(f"{count} local image(s): no registry is known for them")
-        kept = f"{self.synced.kept} new piece(s) of evidence"
-        print(f"{self.chains} trusted chain(s), {kept}")
+        if not self.failure:
+            kept = f"{self.synced.kept} new piece(s) of evidence"
+            print(f"{self.chains} trusted chain(s), {kept}")
 
     def json(self) -> dict[str, object]:
         """Return all of it as JSON."""
@@ -66,6 +83,7 @@ class Report:
             "chains": self.chains,
             "kept": self.synced.kept,
             "problems": [{"url": p.url, "why": p.because} for p in unanswered],
+            "failure": _error_json(self.failure) if self.failure else None,
         }
 
 
@@ -90,7 +108,10 @@ def _round_json(done: Round) -> dict[str, object]:
         "skipped": done.skipped,
         "refused": [{"what": item.what, "why": item.why} for item in done.refused],
         "problems": [
-            {"image": name, "code": str(error.code), "message": error.what}
-            for name, error in done.problems
+            {"image": name, **_error_json(error)} for name, error in done.problems
         ],
     }
+
+
+def _error_json(error: EnforcerError) -> dict[str, object]:
+    return {"code": str(error.code), "message": error.what}

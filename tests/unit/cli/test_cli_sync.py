@@ -322,3 +322,50 @@ def test_a_fetcher_that_is_silent_is_not_waited_for_image_after_image(
         ("a.test", 1),
         ("b.test", 0),
     ]
+
+
+# -- what is told ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_without_a_policy_what_was_brought_is_told_and_then_the_error(
+    host: Host, registry: tuple[Server, FakeRegistry], output: str
+) -> None:
+    """It is stored, and counts as soon as there is a policy: nobody has to guess."""
+    server, _ = registry
+    (host.notation / "trustpolicy.json").unlink()
+
+    done = host.run("cache", "sync", "-o", output, name(server))
+
+    assert done.status == 4
+    assert cached(host) == {digest(IMAGE.manifest)}
+    assert done.err.startswith("enforcer: ")
+    assert done.err.endswith("[ENF-1201]\n")
+    if output == "json":
+        assert [r["signatures"] for r in done.json["registries"]] == [1]
+        assert done.json["failure"]["code"] == "ENF-1201"
+    else:
+        assert done.out == f"{server.host}: 1 image(s), 1 signature(s)\n"
+
+
+def test_what_is_refused_is_told_by_the_exit_status_as_an_imports_is(
+    host: Host, registry: tuple[Server, FakeRegistry]
+) -> None:
+    """The rest is taken; and it would be refused again, so that nobody asks sooner."""
+    server, fake = registry
+    stranger = image("of somebody else").manifest
+    fake.attach(signature(stranger))
+    fake.about[digest(IMAGE.manifest)] += fake.about.pop(digest(stranger))
+    wanted = {"list": [name(server)], "every": "6h"}
+    host.settings(notationConfig=str(host.notation), sync=wanted)
+
+    done = host.run("cache", "sync", "--due", "-o", "json")
+    imported = host.run("cache", "import", name(server))
+
+    assert (done.status, imported.status) == (1, 1)
+    assert [len(r["refused"]) for r in done.json["registries"]] == [1]
+    assert "and listed for another" in done.err
+    assert cached(host) == {digest(IMAGE.manifest)}
+    assert json.loads((host.root / "state" / "sync.json").read_text())["outcome"] == (
+        "done"
+    )
