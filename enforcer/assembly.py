@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from enforcer.admission import Admission
 from enforcer.audit.clock import HostClock
-from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.host_policy import HostPolicy
 from enforcer.core.reference import Reference
@@ -95,21 +94,6 @@ def engines(settings: Settings) -> "HostEngines":
     return HostEngines(
         [(e.kind, e.socket, e.root, e.state, e.api) for e in settings.engines]
     )
-
-
-def present_images(settings: Settings) -> set[Digest]:
-    """Return a digest of every image that an engine of enforcer.yaml's has.
-
-    Raises:
-        EngineError: One of them does not say, so that nobody knows (ENF-1405).
-    """
-    from enforcer.sources.engines.stores import held_by_containerd, held_by_docker
-
-    held = {"containerd": held_by_containerd, "docker": held_by_docker}
-    found: set[Digest] = set()
-    for engine in settings.engines:
-        found |= held[engine.kind](engine.root)
-    return found
 
 
 def resolver(settings: Settings, *, seconds: float = 0) -> "ResolverClient":

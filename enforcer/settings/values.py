@@ -36,6 +36,14 @@ class EngineSettings:
     api: Path = DEFAULT_API
     authz: str = ""
 
+    @property
+    def text(self) -> str:
+        """The members as enforcer.yaml has them, between braces."""
+        names = ["kind", "socket", "root", "state"]
+        if self.kind == "docker":
+            names += ["api", "authz"] if self.authz else ["api"]
+        return ", ".join(f"{name}: {getattr(self, name)}" for name in names)
+
 
 @dataclass(frozen=True, slots=True)
 class PluginSettings:

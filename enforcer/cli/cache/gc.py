@@ -6,7 +6,8 @@ where one cannot be read, nothing is dropped (ENF-1405, exit 3).
 
 import argparse
 
-from enforcer.assembly import present_images, signature_cache
+from enforcer.assembly import signature_cache
+from enforcer.cli.cache.present import present_images
 from enforcer.cli.main import DONE
 from enforcer.cli.output import is_json, print_json, settings_of
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from enforcer.assembly import engines, resolver
+from enforcer.cli.cache.present import may_be_there
 from enforcer.cli.registry import registry_reference
 from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError, clip
@@ -83,20 +84,13 @@ def add_held(
 
     Engines are asked by the resolver, or here as root, whose sockets they are.
     """
-    if not any(_may_be_there(engine.root) for engine in settings.engines):
+    if not any(may_be_there(engine.root) for engine in settings.engines):
         return  # none was ever started here
     try:
         with _engines(settings) as asked:
             _add_held(targets, settings, asked, images=images, running=running)
     except EnforcerError as error:
         targets.problems.append(f"{error.what} [{error.code}]")
-
-
-def _may_be_there(root: Path) -> bool:
-    try:
-        return root.exists()
-    except PermissionError:  # it is for root to say
-        return True
 
 
 @contextmanager

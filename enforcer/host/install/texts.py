@@ -30,12 +30,5 @@ engines:
 
 def settings_text(mode: str, engines: Sequence[EngineSettings]) -> bytes:
     """Return an enforcer.yaml for these engines."""
-    lines = "".join(f"  - {{{_members(engine)}}}\n" for engine in engines)
+    lines = "".join(f"  - {{{engine.text}}}\n" for engine in engines)
     return (_SETTINGS.format(mode=mode) + lines).encode()
-
-
-def _members(engine: EngineSettings) -> str:
-    names = ["kind", "socket", "root", "state"]
-    if engine.kind == "docker":
-        names += ["api", "authz"] if engine.authz else ["api"]
-    return ", ".join(f"{name}: {getattr(engine, name)}" for name in names)

@@ -28,8 +28,11 @@ def held_by_containerd(root: Path) -> set[Digest]:
         EngineError: The store is not there, cannot be read, or has too much.
     """
     # The store's own folder comes with the first blob; the database's, at first start.
-    _require(root / "io.containerd.metadata.v1.bolt", "containerd")
-    blobs = root / "io.containerd.content.v1.content" / "blobs"
+    _require(root / "io.containerd.metadata.v1.bolt")
+    store = root / "io.containerd.content.v1.content"
+    if os.path.lexists(store):  # and empty, it is a disk that is not mounted
+        _require(store / "ingest")
+    blobs = store / "blobs"
     found: set[Digest] = set()
     for algorithm in _names(blobs):
         for name in _names(blobs / algorithm):
@@ -46,7 +49,7 @@ def held_by_docker(root: Path) -> set[Digest]:
     Raises:
         EngineError: No dockerd has ever run here, or its store cannot be read.
     """
-    _require(root / "containers", "docker")
+    _require(root / "containers")
     graph = GraphDriver(root)
     return {*graph.ids(""), *graph.repository_digests()}
 
@@ -64,19 +67,17 @@ def _names(folder: Path) -> Iterator[str]:
         raise _unknown(folder, error.strerror or "") from error
 
 
-def _require(folder: Path, kind: str) -> None:
+def _require(folder: Path) -> None:
     """A root without it is not mounted, or none: never an engine without images."""
     try:
         os.scandir(folder).close()
     except OSError as error:
-        why = f"{error.strerror}; is there a {kind} with this root?"
-        raise _unknown(folder, why) from error
+        raise _unknown(folder, error.strerror or "") from error
 
 
 def _unknown(folder: Path, why: str) -> EngineError:
     return EngineError(
         f"which images are on this host is not known: {folder}: {why}",
-        remedy="Run it as root, and list in enforcer.yaml the engines that are here, "
-        "and no others.",
+        remedy="Run it as root, with all disks mounted.",
         code=Code.IMAGES_UNKNOWN,
     )

@@ -72,6 +72,7 @@ def test_what_is_about_an_image_that_an_engine_has_stays(
     if what == "manifest":
         blobs = stored.root / "containerd" / CONTENT / "blobs" / "sha256"
         blobs.mkdir(parents=True)
+        (stored.root / "containerd" / CONTENT / "ingest").mkdir()
         (blobs / stored.digest.hex).write_bytes(manifest)
     elif what == "configuration":
         images = store / "imagedb" / "content" / "sha256"
@@ -105,7 +106,8 @@ def test_an_engine_that_does_not_say_keeps_everything(
 
     assert done.status == 3
     assert f"{root}" in done.err
-    assert "list in enforcer.yaml the engines that are here" in done.err
+    assert "enforcer.yaml has to say" in done.err
+    assert "`engines: [{kind: " in done.err
     assert "[ENF-1405]" in done.err
     assert signatures(stored) == 1
 
