@@ -14,6 +14,7 @@ from enforcer.core.digest import Digest
 from enforcer.core.errors import EnforcerError
 from enforcer.core.signature_manifest import parse_signature_manifest
 from enforcer.files import make_folder
+from enforcer.owner import as_owner
 from enforcer.ports import CacheError
 from enforcer.sources.cache.connection import companions
 from enforcer.sources.cache.crowds import prove_all
@@ -58,42 +59,83 @@ class Check:
     unnamed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What there is: paths of the damaged, and digests of all that is good.
+
+    Attributes:
+        named: What the index knows.
+        meant: What an index made anew from the good would.
+        same: Whether all that these two say is.
+    """
+
+    good: set[Digest]
+    damaged: list[Path]
+    named: set[Digest]
+    meant: set[Digest]
+    same: bool
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there is nothing to tell, and no doubt."""
+        return self.same and not self.damaged and self.named == self.good
+
+    @property
+    def found(self) -> Check:
+        """Tell it."""
+        return Check(
+            len(self.good),
+            tuple(path.name for path in self.damaged),
+            tuple(sorted(map(str, self.named - self.good))),
+            tuple(sorted(map(str, self.good - self.named))),
+        )
+
+
 def check(folder: CacheFolder, *, repair: bool) -> Check:
-    """Look at everything; see `DiskCache.check`."""
+    """Look at everything; see `DiskCache.check`.
+
+    First while others may write, unless it is to be mended. That nothing is amiss is
+    true whatever they did meanwhile: each blob that the index names had its content,
+    and the index said what these say. What seems amiss may be of a write that has not
+    ended: it is looked at again, alone.
+    """
     if not folder.root.exists():
         return Check(0, (), ())
-    with folder.writing(sound=False):
-        good, damaged = _hash_all(folder)
-        damaged += [
-            path
-            for path in companions(folder.database.path)
-            if os.path.lexists(path) and (path.is_symlink() or not path.is_file())
-        ]
-        with folder.database.making() as made:
-            _rebuild(made, folder, good)
-            meant = _named(made)
-            try:
-                held = folder.database.ask(
-                    lambda index: (_named(index), _agree(index, made))
-                )
-                named, same = held or (set(), True)
-            except CacheError as error:
-                _require_damage(error)
-                named, same = good, False
-            if named <= good and (named is good or named == meant) and not same:
-                damaged.append(folder.database.path)
-            if repair:
-                useless = [folder.blobs.place(digest) for digest in good - meant]
-                with translated():
-                    for path in (*damaged, *useless):
-                        _set_aside(folder, path)
-                folder.database.put_in_place(made)
-    return Check(
-        len(good),
-        tuple(path.name for path in damaged),
-        tuple(sorted(map(str, named - good))),
-        tuple(sorted(map(str, good - named))),
-    )
+    if not repair and not folder.is_unsettled():
+        with translated(), as_owner(folder.root), folder.database.drafting() as draft:
+            look = _look(folder, draft)
+        if look.is_sound:
+            return look.found
+    with folder.writing(sound=False), folder.database.making() as made:
+        look = _look(folder, made)
+        if repair:
+            useless = [folder.blobs.place(digest) for digest in look.good - look.meant]
+            with translated():
+                for path in (*look.damaged, *useless):
+                    _set_aside(folder, path)
+            folder.database.put_in_place(made)
+    return look.found
+
+
+def _look(folder: CacheFolder, made: Connection) -> _Look:
+    """Hash all, enter what is good into an empty index, and compare with the one."""
+    good, damaged = _hash_all(folder)
+    damaged += [
+        path
+        for path in companions(folder.database.path)
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file())
+    ]
+    _rebuild(made, folder, good)
+    meant = _named(made)
+    try:
+        held = folder.database.ask(lambda index: (_named(index), _agree(index, made)))
+        named, same = held or (set(), True)
+    except CacheError as error:
+        _require_damage(error)
+        named, same = good, False
+    if named <= good and (named is good or named == meant) and not same:
+        damaged.append(folder.database.path)
+    return _Look(good, damaged, named, meant, same)
 
 
 def _hash_all(folder: CacheFolder) -> tuple[set[Digest], list[Path]]:

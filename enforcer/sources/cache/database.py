@@ -94,6 +94,27 @@ class Database:
             with contextlib.suppress(OSError):
                 _remove(path)
 
+    @contextlib.contextmanager
+    def drafting(self) -> Iterator[sqlite3.Connection]:
+        """Lend an empty index to compare with: nobody's file, and gone afterwards."""
+        try:
+            # Without a name: SQLite's own, on the disk only as far as it is large.
+            draft = sqlite3.connect("", isolation_level=None)
+            with contextlib.closing(draft):
+                draft.execute("BEGIN")
+                create(draft)
+                yield draft
+        except ERRORS as error:
+            raise unusable(self.path, error) from error
+
+    def is_half_made(self) -> bool:
+        """Whether there is an index that is not in place, or not yet."""
+        return os.path.lexists(self._beside)
+
+    def remove_half_made(self) -> None:
+        """Take away what `making` left that did not end."""
+        _remove(self._beside)
+
     def put_in_place(self, made: sqlite3.Connection) -> None:
         """Make what `making` lent the index, under the eyes of readers.
 

@@ -174,7 +174,8 @@ class DiskCache:
         """Hash every blob; with `repair`, put the damaged aside and index anew.
 
         Nothing is deleted: what is damaged, or means nothing, goes to the folder
-        `damaged`. Readers may go on meanwhile.
+        `damaged`. Readers may go on meanwhile; writers, too, where there is nothing to
+        mend: else it is looked at again while they wait.
 
         Raises:
             CacheError: The cache cannot be read, or not written.
@@ -189,7 +190,7 @@ class DiskCache:
         Raises:
             CacheError: The cache cannot be written.
         """
-        if self._folder.blobs.is_unsettled():
+        if self._folder.is_unsettled():
             with self._folder.writing():
                 pass
 

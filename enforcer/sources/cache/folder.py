@@ -98,10 +98,15 @@ class CacheFolder:
         place = self.blobs.place(digest)
         return not os.path.lexists(place) and digest not in self._named([digest])
 
+    def is_unsettled(self) -> bool:
+        """Whether a write did not end, or has not yet."""
+        return self.blobs.is_unsettled() or self.database.is_half_made()
+
     def settle(self) -> None:
         """Take back what a write that did not end has left."""
-        if self.blobs.is_unsettled():
+        if self.is_unsettled():
             with translated():
+                self.database.remove_half_made()
                 self.blobs.settle(self._named)
 
     def _named(self, digests: Sequence[Digest]) -> Collection[Digest]:

@@ -48,6 +48,10 @@ WHERE digest NOT IN (SELECT digest FROM targets)
 AND NOT EXISTS (SELECT 1 FROM lists JOIN targets ON targets.digest = lists.parent
                 WHERE lists.child = contents.digest)
 """
+_USELESS = (
+    "DELETE FROM configs WHERE manifest IN (SELECT digest FROM useless)",
+    "DELETE FROM lists WHERE parent IN (SELECT digest FROM useless)",
+)
 # A record none of whose manifests has it as the newest from that place.
 _STALE = """
 DELETE FROM records WHERE id NOT IN (
@@ -142,8 +146,10 @@ def _forget(
         for row in index.execute(_CONTENTS).fetchall()
         if _is_old(folder, row[0], oldest)
     ]
-    index.executemany("DELETE FROM configs WHERE manifest = ?", contents)
-    index.executemany("DELETE FROM lists WHERE parent = ?", contents)
+    index.execute("CREATE TEMP TABLE useless(digest BLOB PRIMARY KEY) WITHOUT ROWID")
+    index.executemany("INSERT INTO useless VALUES(?)", contents)
+    for statement in _USELESS:  # one pass over each table, however many there are
+        index.execute(statement)
     index.execute(_STALE)
     return len(signatures), len(contents)
 

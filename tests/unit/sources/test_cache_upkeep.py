@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,9 +23,11 @@ from enforcer.core.codes import Code
 from enforcer.core.collected import Collected, Origin, SignatureFile
 from enforcer.core.digest import Digest
 from enforcer.core.quota import Quota
+from enforcer.files import locked
 from enforcer.ports import CacheError
 from enforcer.sources.cache import DiskCache, Entry
 from enforcer.sources.cache.add import BATCH_ITEMS
+from enforcer.sources.cache.check import Check
 from enforcer.sources.cache.crowds import FEW
 from tests.unit.sources.signed import AT, Image, compact, image, root_of, signature
 
@@ -498,6 +501,64 @@ def test_a_disk_that_does_not_keep_what_it_took_is_no_success(
     assert is_sound(root)
     DiskCache(root).add([TWO.manifest])
     assert is_sound(root)
+
+
+# -- who writes meanwhile --------------------------------------------------------
+
+
+def test_a_sound_cache_is_checked_while_another_writes(root: Path) -> None:
+    """A large one takes a minute, and writers give up after half of one."""
+    with locked(root / "lock", wait=True):
+        told = DiskCache(root).check(repair=False)
+
+    assert told == Check(len(blobs(root)), (), ())
+
+
+def test_half_an_index_of_a_dead_repair_is_taken_back(root: Path) -> None:
+    (root / "index.new").write_bytes(b"half")
+    DiskCache(root).check(repair=False)
+    assert not (root / "index.new").exists()
+
+    (root / "index.new").write_bytes(b"half")
+    DiskCache(root).tidy()
+    assert not (root / "index.new").exists()
+    assert found(root) == {GOOD.envelope}
+
+
+def test_what_is_amiss_is_only_said_when_nobody_writes(root: Path) -> None:
+    """Half a change looks like damage."""
+    name = Digest.of(GOOD.envelope).hex
+    (root / "blobs" / "sha256" / name).write_bytes(b"other")
+
+    with ThreadPoolExecutor(1) as threads:
+        with locked(root / "lock", wait=True):
+            told = threads.submit(DiskCache(root).check, repair=False)
+            assert not wait([told], timeout=1).done
+
+        assert told.result().damaged == (name,)
+
+
+def test_changes_meanwhile_are_never_taken_for_damage(root: Path) -> None:
+    """Imports and removals one after the other, and checks beside them."""
+    others = [image(str(number)).manifest for number in range(5)]
+    signed = [signature(other) for other in others]
+
+    def change() -> None:
+        for _ in range(10):
+            DiskCache(root).add([*others, *signed], origin=STICK)
+            for one in signed:
+                DiskCache(root).remove(Digest.of(one.envelope))
+
+    told = list[Check]()
+    with ThreadPoolExecutor(1) as threads:
+        changes = threads.submit(change)
+        while not changes.done():
+            told.append(DiskCache(root).check(repair=False))
+
+    assert changes.exception() is None
+    assert told
+    for one in told:
+        assert (one.damaged, one.lost, one.unnamed) == ((), (), ())
 
 
 # -- crowds ----------------------------------------------------------------------
