@@ -1,4 +1,4 @@
-"""How tests share a machine: `make test` runs them two at a time, a file at a time.
+"""How tests share a machine: `make test` runs them three at a time, a file at a time.
 
 Most of their time is waiting for engines. Those that measure a deadline are marked
 `alone`: they come last, and nothing runs beside them, else they would measure that.
@@ -28,7 +28,7 @@ TOGETHER = {
 
 ALONE = "@alone"  # ends the names of such tests, by `--dist loadgroup`
 
-# Two tests share two cores: how long an example took says nothing about the program.
+# Tests share two cores: how long an example took says nothing about the program.
 settings.register_profile(
     "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
