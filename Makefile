@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENGINES := .engines
 # Three at a time, a file at a time and in order: tests/conftest.py says who runs alone.
-PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Once more where an engine failed us, or what is allowed did not run; pyproject.toml has
 # how that looks. What ran and should not have is never tried again.
 AGAIN := --reruns 1 --max-suite-reruns 5 --rerun-show-tracebacks \

@@ -1,7 +1,7 @@
 """How tests share a machine: `make test` runs them three at a time, a file at a time.
 
 Most of their time is waiting for engines. Those that measure a deadline are marked
-`alone`: they come last, and nothing runs beside them, else they would measure that.
+`alone`: nothing else runs beside them, else they would measure the other tests.
 """
 
 import contextlib
@@ -26,8 +26,6 @@ TOGETHER = {
     "tests/unit/sources/test_revocation_vectors.py": "vectors",
 }
 
-ALONE = "@alone"  # ends the names of such tests, by `--dist loadgroup`
-
 # Tests share two cores: how long an example took says nothing about the program.
 settings.register_profile(
     "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -39,12 +37,12 @@ _kept: contextlib.ExitStack | None = None  # the room, from one test to the next
 
 
 class _FileByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
-    """Files in order, and some of them as if they were one; what is alone apart."""
+    """Files in order, and some of them as if they were one."""
 
     def _split_scope(self, nodeid: str) -> str:
         scope: str = super()._split_scope(nodeid)
         names = (name for start, name in TOGETHER.items() if scope.startswith(start))
-        return next(names, scope) + (ALONE if nodeid.endswith(ALONE) else "")
+        return next(names, scope)
 
 
 def pytest_xdist_make_scheduler(
@@ -52,15 +50,6 @@ def pytest_xdist_make_scheduler(
 ) -> LoadFileScheduling:
     """Say which tests stay together."""
     return _FileByFile(config, log)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put those last that run alone: each waits until the others have left the room."""
-    alone = [item for item in items if _is_alone(item)]
-    for item in alone:
-        item.add_marker(pytest.mark.xdist_group(ALONE.removeprefix("@")))
-    items[:] = [item for item in items if not _is_alone(item)] + alone
 
 
 @pytest.hookimpl(wrapper=True)

@@ -26,6 +26,7 @@ GENERATIONS = (
     "gated_graph_docker",
     "gated_old_docker",
 )
+PAGE = 4096  # what tmpfs takes for a file of one byte
 IDLE = 300  # more than one socket takes
 DROPPED_SECONDS = 15  # the daemon gives a silent client five
 
@@ -225,7 +226,7 @@ def _fill_last_block(stage: Stage) -> None:
 def _on_small_disk(folder: Path) -> Iterator[None]:
     """Put a folder with all that is in it on a file system with little room."""
     aside = folder.with_name(f"{folder.name}-aside")
-    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    used = sum(path.stat().st_size // PAGE + 1 for path in folder.rglob("*")) * PAGE
     options = f"size={2 * used + 2**20},mode=0711,uid={USER},gid={USER}"
     copy_folder(folder, aside)
     words = ("mount", "-t", "tmpfs", "-o", options, "enforcer-test", str(folder))
