@@ -137,16 +137,11 @@ class Stage:
         return image
 
     def load(self, image: Image, *, namespace: str = "default") -> None:
-        """Give an image to the engine.
-
-        Now and then containerd misses a layer that it has just been given: once more.
-        """
+        """Give an image to the engine."""
         if isinstance(self.engine, Dockerd):
             self.engine.docker("load", "--input", image.archive)
-            return
-        words = ("images", "import", image.archive)
-        if self.engine.ctr(*words, namespace=namespace, check=False).returncode != 0:
-            self.engine.ctr(*words, namespace=namespace)
+        else:
+            self.engine.ctr("images", "import", image.archive, namespace=namespace)
 
     def id_of(self, image: Image) -> str:
         """Return what Docker calls an image that nobody named."""
