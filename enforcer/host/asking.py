@@ -10,12 +10,14 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
 
 from enforcer import unix_http
 from enforcer.host.processes import listening, server_of
 
+PLUGIN_UNIT = "enforcer-authz.socket"
 ANSWER_SECONDS = 2.0  # it takes milliseconds; without a plug-in it lists, 30 s
 MAX_ANSWER_BYTES = 64 * 1024  # `docker version` has one KiB
 MAX_SOCKETS = 4  # its own, and those for metrics, swarm and networks
@@ -28,13 +30,17 @@ def asks(pid: int, plugin: Path) -> bool:
         OSError: That cannot be found out: it does not answer, or only root may look.
     """
     is_served = _is_served(plugin)
-    paths = sorted(listening(pid), key=lambda path: (path.name != "docker.sock", path))
-    for path in paths[:MAX_SOCKETS]:
+    for path in likely_first(listening(pid))[:MAX_SOCKETS]:
         if is_served:
             _forget(plugin)
         if _says_version(path):
             return is_served and _was_called(plugin)
     raise OSError(errno.ETIMEDOUT, "dockerd does not answer")
+
+
+def likely_first(sockets: Iterable[Path]) -> list[Path]:
+    """Order what a dockerd listens on: what its API is usually called first."""
+    return sorted(sockets, key=lambda path: (path.name != "docker.sock", path))
 
 
 def _is_served(plugin: Path) -> bool:

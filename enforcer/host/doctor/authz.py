@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from enforcer.core.codes import Code
+from enforcer.host.asking import PLUGIN_UNIT
 from enforcer.host.doctor.ask import call_http, parsed
 from enforcer.host.doctor.doors import listed_plugins
 from enforcer.host.doctor.finding import Finding, UnseenError
@@ -15,7 +16,6 @@ from enforcer.host.doctor.look import Look, under
 from enforcer.host.doctor.units import is_enabled, is_installed
 from enforcer.settings import EngineSettings
 
-SOCKET_UNIT = "enforcer-authz.socket"
 ACTIVATE = "/Plugin.Activate"
 TURN_OFF = "or take it out of authorization-plugins in daemon.json and restart docker"
 
@@ -52,7 +52,7 @@ def _engine(look: Look, engine: EngineSettings) -> Iterator[Finding | str]:
 
 
 def _answers(look: Look, socket: Path) -> Iterator[Finding | str]:
-    mend = f"systemctl enable --now {SOCKET_UNIT}, {TURN_OFF}"
+    mend = f"systemctl enable --now {PLUGIN_UNIT}, {TURN_OFF}"
     try:
         status, body = call_http(socket, "POST", ACTIVATE)
         said = parsed(socket, body)
@@ -65,9 +65,9 @@ def _answers(look: Look, socket: Path) -> Iterator[Finding | str]:
     else:
         yield f"{socket} answers"
     root = look.places.root
-    if is_installed(root, SOCKET_UNIT) and not is_enabled(root, SOCKET_UNIT):
+    if is_installed(root, PLUGIN_UNIT) and not is_enabled(root, PLUGIN_UNIT):
         what = (
             "dockerd lists the plug-in, and nothing makes its socket at the next boot"
         )
-        remedy = f"systemctl enable {SOCKET_UNIT}"
-        yield Finding(Code.UNIT_DISABLED, SOCKET_UNIT, what, remedy)
+        remedy = f"systemctl enable {PLUGIN_UNIT}"
+        yield Finding(Code.UNIT_DISABLED, PLUGIN_UNIT, what, remedy)

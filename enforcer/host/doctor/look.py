@@ -15,7 +15,7 @@ from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError
 from enforcer.core.strictjson import Json
 from enforcer.files import FileMissingError, read_file
-from enforcer.host.asking import asks
+from enforcer.host.asking import asks, likely_first
 from enforcer.host.doctor.ask import (
     cri_configuration,
     fetch_json,
@@ -175,7 +175,7 @@ def _configuration(process: Process) -> Tree:
 def _docker_info(engine: EngineSettings, process: Process) -> dict[str, Json]:
     """Ask dockerd on the socket it listens on: enforcer.yaml does not name it."""
     own = [p for p in listening(process.pid) if not p.is_relative_to(engine.state)]
-    for path in sorted(own, key=lambda p: (p.name != "docker.sock", p)):
+    for path in likely_first(own):
         return fetch_json(path, "/info")
     raise UnseenError(_name(engine), "dockerd listens on no unix socket", "docker info")
 

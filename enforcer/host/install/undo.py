@@ -18,7 +18,7 @@ from pathlib import Path
 
 from enforcer.core.codes import Code
 from enforcer.core.errors import EnforcerError, clip
-from enforcer.host.asking import asks
+from enforcer.host.asking import PLUGIN_UNIT, asks
 from enforcer.host.install.accounts import remove_accounts
 from enforcer.host.install.journal import Entry, Found, Journal
 from enforcer.host.install.kept import Kept, keep, new_name, put, sync, take_away
@@ -46,7 +46,6 @@ from enforcer.host.install.steps import (
 Say = Callable[[str], None]
 DONE, INCOMPLETE = 0, 1
 PLUGIN = Path("/run/docker/plugins/enforcer.sock")  # the file's name is ours
-PLUGIN_UNIT = "enforcer-authz.socket"
 RELOAD_SECONDS = 20.0  # dockerd reads its file within one, and may be starting
 POLL_SECONDS = 0.2
 _UNIT = re.compile(r"enforcer[a-z-]*\.(service|socket|timer|path|target)")
